@@ -46,7 +46,8 @@ type Wishes interface {
 	SwapWishes(ctx context.Context, changes []store.WishChange) ([]bool, error)
 	// RecordOf returns the record that an address was last saved in, or "" if there is none.
 	RecordOf(ctx context.Context, address string) (ooo.RecordID, error)
-	// Summary returns the summary of a wish, or false if the owner has not written one.
+	// Summary returns the summary of a wish, or false if the owner has not written one. It returns
+	// [store.ErrChanged] if the address has another wish by now.
 	Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error)
 }
 

@@ -154,7 +154,11 @@ func (f *fixture) SwapWishes(ctx context.Context, changes []store.WishChange) ([
 func (f *fixture) Summary(_ context.Context, wish ooo.Wish) (ooo.Summary, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	row, ok := f.rows[ooo.FoldAddress(wish.Address)]
+	folded := ooo.FoldAddress(wish.Address)
+	row, ok := f.rows[folded]
+	if f.err == nil && f.wishes[folded].Nonce != wish.Nonce {
+		return ooo.Summary{}, false, store.ErrChanged
+	}
 	return row, ok && row.ID == wish.Record(), f.err
 }
 

@@ -95,17 +95,19 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 		case by == ooo.Mediator && old.Address != address: // the mediator decides the spelling
 			next.Address = address
 		case by == ooo.Mediator:
-			err := a.restart(ctx, old)
-			if now, failed := a.cfg.Wishes.Wish(ctx, address); failed == nil && now.Nonce != old.Nonce {
-				continue // a stop was acknowledged in between; this start comes after it
+			if err := a.restart(ctx, old); !errors.Is(err, store.ErrChanged) {
+				return err
 			}
-			return err
+			continue // a stop was acknowledged in between; this start comes after it
 		}
 		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next)); {
 		case err != nil:
 			return err
 		case swapped && old.On:
-			return a.restart(ctx, next)
+			if err := a.restart(ctx, next); !errors.Is(err, store.ErrChanged) {
+				return err
+			}
+			return nil // what was requested in between comes after this start
 		case swapped:
 			return unresolved(next)
 		}
@@ -115,7 +117,7 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 
 // restart handles a start of an address that is already monitored: it leaves hints for
 // the owner if something is wrong. It does not ask Graph, because the mediator posts all
-// its users at each sync.
+// its users at each sync. It returns [store.ErrChanged] if w was replaced.
 func (a *API) restart(ctx context.Context, w ooo.Wish) error {
 	row, known, err := a.cfg.Wishes.Summary(ctx, w)
 	if err != nil && !errors.Is(err, store.ErrDamaged) {

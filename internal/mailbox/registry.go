@@ -68,7 +68,7 @@ type Config struct {
 	// MayStart reports whether this replica may start work in a partition now: it owns the
 	// partition, and the ownership was confirmed in time.
 	MayStart func(partition int) bool
-	Interval time.Duration // between two reads of a mailbox
+	Interval time.Duration // POLL_INTERVAL
 
 	OnPartition   func(change string)     // a partition was "acquired" or "lost"
 	OnTable       func()                  // a replica changed the table of owners

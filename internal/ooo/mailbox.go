@@ -66,8 +66,8 @@ type Mailbox struct {
 
 	// ReadFailures counts consecutive reads that returned no setting. ReadRetryAt is the
 	// earliest time of the next read: the end of a Retry-After, which nothing cuts short, if
-	// ReadThrottled is set, and the end of the backoff otherwise. Only waits longer than the
-	// poll interval are saved.
+	// ReadThrottled is set, and the end of the backoff otherwise. Only waits longer than
+	// POLL_INTERVAL are saved.
 	ReadFailures  int       `json:"readFailures,omitempty"`
 	ReadRetryAt   time.Time `json:"readRetryAt,omitzero"`
 	ReadThrottled bool      `json:"readThrottled,omitempty"`

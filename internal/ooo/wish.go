@@ -4,9 +4,10 @@ import "time"
 
 // Wish is the last request for an address, to monitor it or not. It is also the index from
 // an address to its mailbox. Any replica may write it, by compare-and-swap; the owner of the
-// mailbox carries it out. An [Address] keeps all of it, because the owner writes the wish again
-// when the address moves to another mailbox or Redis came back with older data: setWish in
-// package mailbox copies a wish into its address, and wishFor copies it back.
+// mailbox carries it out. An [Address] keeps all of it but the person, whom its mailbox has,
+// because the owner writes the wish again when the address moves to another mailbox or Redis
+// came back with older data: setWish in package mailbox copies a wish into its address, and
+// wishFor copies it back.
 type Wish struct {
 	Address string    `json:"address"`         // as the mediator spells it
 	On      bool      `json:"on"`              // monitor it

@@ -337,7 +337,8 @@ func (f *fixture) hint(name string, h ooo.Hint) {
 	f.registry.Hint(h)
 }
 
-// readsIn returns when Ann's mailbox was read in the next d.
+// readsIn returns when Ann's mailbox was read in the next d. Earlier reads are dropped, those at this
+// instant too.
 func (f *fixture) readsIn(d time.Duration) []time.Time {
 	f.graph.takeReads(annID)
 	time.Sleep(d)

@@ -139,7 +139,7 @@ func (p *Poller) newJob(l *lane, t *target, now time.Time) job {
 		t.expeditedAt = now
 	}
 	due := t.due
-	if j.lead == 0 || j.lead > p.cfg.Interval { // more than an interval: it waited after a failure
+	if j.lead == 0 || j.lead > p.cfg.Interval { // this read replaces that at the end of a wait after a failure
 		due = t.next(now, p.cfg.Interval)
 	}
 	p.schedule(t, due)

@@ -62,7 +62,7 @@ type Config struct {
 	// presence is not swept.
 	Presences func(ctx context.Context, ids []ooo.ObjectID) (map[ooo.ObjectID]bool, error)
 	Policy    ooo.Policy
-	Interval  time.Duration // between two reads of a mailbox; replicas may differ
+	Interval  time.Duration // POLL_INTERVAL; replicas may differ
 
 	// InTime reports whether this replica may start work now: its ownership was confirmed
 	// recently.

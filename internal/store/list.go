@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/singleflight"
 
 	"outlook-monitor/internal/ooo"
 )
@@ -27,9 +28,9 @@ const (
 
 // overviews caches the last overview.
 type overviews struct {
-	last    atomic.Pointer[overview] // nil: none
-	reading chan struct{}            // capacity 1: one goroutine reads, others wait for it
-	writes  atomic.Int64             // this replica's writes of wishes; each makes earlier overviews stale
+	last   atomic.Pointer[overview] // nil: none
+	reads  singleflight.Group       // callers share a read
+	writes atomic.Int64             // this replica's writes of wishes; each makes earlier overviews stale
 }
 
 // overview is all monitored addresses as they were in Redis a moment ago.
@@ -48,35 +49,43 @@ type entry struct {
 	summary ooo.Summary
 }
 
-// overview returns all entries. They include this replica's own writes of wishes and are at
-// most a second old. Saves don't make them stale: there are hundreds a second, and every
-// user request writes a wish.
+// overview returns all entries. They include this replica's own writes of wishes, and reading
+// them began at most a second before the call. Saves don't make them stale: there are hundreds a
+// second, and every user request writes a wish.
 func (s *Store) overview(ctx context.Context) ([]*entry, error) {
-	writes := s.overviews.writes.Load()
-	select {
-	case s.overviews.reading <- struct{}{}:
-		defer func() { <-s.overviews.reading }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	called, writes := time.Now(), s.overviews.writes.Load()
 	last := s.overviews.last.Load()
-	if last == nil {
-		last = &overview{}
+	for last == nil || last.writes < writes || called.Sub(last.at) >= overviewMaxAge {
+		read := s.overviews.reads.DoChan("", func() (any, error) { return s.readOverview(context.WithoutCancel(ctx)) })
+		select {
+		case r := <-read:
+			if r.Err != nil {
+				return nil, r.Err
+			}
+			last = r.Val.(*overview)
+		case <-ctx.Done(): // others wait for the read
+			return nil, ctx.Err()
+		}
 	}
-	if last.writes >= writes && time.Since(last.at) < overviewMaxAge {
-		return last.entries, nil
-	}
+	return last.entries, nil
+}
+
+func (s *Store) readOverview(ctx context.Context) (*overview, error) {
 	ctx, cancel := context.WithTimeout(ctx, overviewTimeout)
 	defer cancel()
+	var previous []*entry
+	if last := s.overviews.last.Load(); last != nil {
+		previous = last.entries
+	}
 	o := &overview{writes: s.overviews.writes.Load(), at: time.Now()}
 	var err error
-	if o.entries, err = s.readEntries(ctx, last.entries); err != nil {
+	if o.entries, err = s.readEntries(ctx, previous); err != nil {
 		return nil, err
 	}
 	s.overviews.last.Store(o)
 	// Overviews are large, so drop it even if there is no further request.
 	time.AfterFunc(overviewTTL, func() { s.overviews.last.CompareAndSwap(o, nil) })
-	return o.entries, nil
+	return o, nil
 }
 
 // readEntries reads all wishes and rows in one pipeline and returns the monitored addresses,

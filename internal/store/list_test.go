@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"reflect"
@@ -10,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/ooo"
@@ -181,6 +184,8 @@ var listSuite = map[string]func(*testing.T, *fixture){
 		moved := ann
 		moved.Nonce, moved.Person = "moved", ooo.Person{ID: "id-new", DisplayName: "New"}
 		f.swapWish(ann, moved)
+		_, _, err := f.Summary(t.Context(), ann)
+		f.wantErr(err, store.ErrChanged)
 		page, err := f.Search(t.Context(), ooo.Query{Text: "new", Limit: 1})
 		if f.must(err); page.Counts[ooo.FilterPending] != 1 || page.Users[0].Person.ID != "id-new" || page.Users[0].Condition != ooo.Pending {
 			t.Errorf("page = %+v, want the new mailbox, pending", page)
@@ -189,6 +194,16 @@ var listSuite = map[string]func(*testing.T, *fixture){
 			t.Errorf("Summary = %v, %v, want none", ok, err)
 		}
 	},
+}
+
+// slow is a hook with which a pipeline takes over a second.
+type slow struct{ *lossy }
+
+func (slow) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		time.Sleep(1100 * time.Millisecond)
+		return next(ctx, commands)
+	}
 }
 
 // TestListsAreReadOncePerSecond counts how often many callers make the store read the lists.
@@ -208,7 +223,7 @@ func TestListsAreReadOncePerSecond(t *testing.T) {
 		callers.Go(func() {
 			for range 5 {
 				if page, err := s.Search(t.Context(), ooo.Query{}); page.Total != 1 || err != nil {
-					t.Errorf("Find = %+v, %v, want one user", page, err)
+					t.Errorf("Search = %+v, %v, want one user", page, err)
 				}
 			}
 		})
@@ -223,4 +238,19 @@ func TestListsAreReadOncePerSecond(t *testing.T) {
 		page, err := s.Search(t.Context(), ooo.Query{})
 		return err == nil && page.Total == 2
 	})
+
+	s.raw.AddHook(slow{&lossy{}})
+	time.Sleep(time.Second) // the last list is too old
+	hashes.Store(0)
+	for range 8 {
+		callers.Go(func() {
+			if page, err := s.Search(t.Context(), ooo.Query{}); page.Total != 2 || err != nil {
+				t.Errorf("Search = %+v, %v, want two users", page, err)
+			}
+		})
+	}
+	callers.Wait()
+	if got := hashes.Load(); got > 2*(1+ooo.Partitions) {
+		t.Errorf("hashes read = %d, want callers to share a slow read", got)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -93,7 +94,19 @@ func TestRedisOutages(t *testing.T) {
 			t.Errorf("%s = nil while Redis hangs", name)
 		}
 	}
+	var leaving sync.WaitGroup
+	for i := range 200 {
+		leaving.Go(func() { f.must(f.LeaveHints(t.Context(), true, newHint(newMailbox(fmt.Sprint(i)), ooo.HintRead, "1"))) })
+	}
+	time.Sleep(200 * time.Millisecond)
 	server.Resume()
+	leaving.Wait()
+	if n := f.raw.PoolStats().TotalConns; n > 30 {
+		t.Errorf("%d connections, want hints left at once to share a few", n)
+	}
+	if all, err := f.Hints(t.Context()); err != nil || len(all) < 200 {
+		t.Errorf("Hints = %d, %v, want all that were left", len(all), err)
+	}
 	f.must(f.Save(t.Context(), s))
 	f.must(f.LeaveHints(t.Context(), true, check))
 	if o, err := f.Round(t.Context(), "me", store.Beat{Number: 5}); err != nil || o.Saves[m.ID.Partition()] != 3 {

@@ -20,8 +20,8 @@ type Loaded struct {
 	Records []*ooo.Mailbox
 	Damaged map[ooo.RecordID]error // records that can't be decoded
 	Saves   int64
-	// ReadUntil is when the last owner wrote its [Reads]: until then it read every mailbox in
-	// every interval. Zero: not known.
+	// ReadUntil is when the last owner wrote its [Reads]: until then it was reading its
+	// mailboxes. Zero: not known.
 	ReadUntil time.Time
 }
 

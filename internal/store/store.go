@@ -89,6 +89,10 @@ type Store struct {
 	channel        string
 	log            *slog.Logger
 
+	hintWriters chan struct{} // capacity maxHintWriters: writes of hints in flight
+	hintsMu     sync.Mutex
+	nextHints   *hintBatch // nil: none; guarded by hintsMu
+
 	overviews    overviews
 	configDenied atomic.Bool // Redis does not show its configuration
 
@@ -124,7 +128,7 @@ func Open(cfg Config) (*Store, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.reopener, s.roundsReopener = newReopener(ctx, s.client), newReopener(ctx, s.rounds)
-	s.overviews.reading = make(chan struct{}, 1)
+	s.hintWriters = make(chan struct{}, maxHintWriters)
 	return s, nil
 }
 

@@ -156,13 +156,17 @@ func (s *Store) RecordOf(ctx context.Context, address string) (ooo.RecordID, err
 }
 
 // Summary returns the summary row for a wish. If the owner has not written it yet, Summary returns
-// a pending one and false.
+// a pending one and false. It returns [ErrChanged] if the address has another wish.
 func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error) {
-	row, err := s.client.HGet(ctx, rowsKey(w.Record().Partition()), ooo.FoldAddress(w.Address)).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
+	folded, pipe := ooo.FoldAddress(w.Address), s.client.Pipeline()
+	row, wish := pipe.HGet(ctx, rowsKey(w.Record().Partition()), folded), pipe.HGet(ctx, wantsKey, folded)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return ooo.Summary{}, false, translate(err)
 	}
-	return summarize(w, row)
+	if nonce, _, _ := strings.Cut(wish.Val(), ":"); nonce != w.Nonce {
+		return ooo.Summary{}, false, ErrChanged
+	}
+	return summarize(w, row.Val())
 }
 
 // summarize decodes the row for a wish, "" if there is none. It ignores a row of another record,

@@ -81,6 +81,9 @@ func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 	return wishes, nil
 }
 
+// ErrChanged means that an address has another wish by now.
+var ErrChanged = errors.New("the address has another wish by now")
+
 // WishChange replaces the wish of an address if its nonce is still the same.
 type WishChange struct {
 	Old ooo.Wish // zero: there is none

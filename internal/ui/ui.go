@@ -42,7 +42,7 @@ type Config struct {
 	Access    *server.Access
 	Token     string        // that Access requires; empty: none
 	Resources int           // subscriptions that each mailbox should have
-	Interval  time.Duration // between two reads of a mailbox
+	Interval  time.Duration // POLL_INTERVAL
 	Replica   string        // life of this process
 	Version   string
 	Meter     *Meter
