@@ -75,6 +75,7 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 	}, load, "Graph answers 429"},
 	{"a hanging mailbox is read in batches", []edit{
 		{"internal/poll/read.go", "timeout = p.timeout()", "timeout = isolatedTimeout"},
+		{"internal/poll/isolate.go", "t.isolated = min(before+1, quickAnswers)", "t.isolated = 0"},
 		{"internal/poll/isolate.go", "t.isolated = quickAnswers", "t.isolated = 0"},
 	}, polling, "one mailbox hangs"},
 	{"a replica that can't log in keeps its mailboxes", []edit{

@@ -59,8 +59,9 @@ type faultyGraph struct {
 	callFaults map[ooo.ObjectID]callFault
 	down       error // of every call
 	latency    time.Duration
-	slowTenth  bool // every tenth call takes 1.2 s
-	noise      int  // makes answers differ that mean the same
+	slowEach   int           // every so many calls take slowTime
+	slowTime   time.Duration // above latency
+	noise      int           // makes answers differ that mean the same
 	people     map[string]ooo.Person
 	lookupErrs map[ooo.ObjectID]error
 	lookupErr  error // of every check
@@ -101,8 +102,8 @@ func (g *faultyGraph) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.
 	g.mu.Lock()
 	wait, callErr := g.latency, g.down
 	g.batches = append(g.batches, len(ids))
-	if g.slowTenth && len(g.batches)%10 == 0 {
-		wait = 1200 * time.Millisecond
+	if g.slowEach > 0 && len(g.batches)%g.slowEach == 0 {
+		wait = g.slowTime
 	}
 	for _, id := range ids {
 		g.reads[id] = append(g.reads[id], time.Now())

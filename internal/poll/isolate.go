@@ -18,7 +18,8 @@ const (
 	// maxSlow is how many mailboxes may be isolated because a call was slow. Beyond it calls are
 	// slow whatever is in them, and batches lose less time than as many single reads.
 	maxSlow = maxIsolatedReads
-	// quickAnswers is how many quick answers return an isolated mailbox to the batches.
+	// quickAnswers is how many quick answers return a slow mailbox to the batches, and one of which
+	// several calls in a row were not answered.
 	quickAnswers = 3
 )
 
@@ -73,7 +74,9 @@ func (p *Poller) worthSplitting() bool {
 func (p *Poller) isolate(t *target, c call, slow bool) {
 	before, alone := t.isolated, c.mailboxes == 1
 	switch {
-	case slow && (before > 0 || p.isolated.queue.Backlog(c.ended).Waiting < maxSlow), alone && c.unanswered && !p.unreachable():
+	case alone && c.unanswered && !p.unreachable():
+		t.isolated = min(before+1, quickAnswers)
+	case slow && (before > 0 || p.isolated.queue.Backlog(c.ended).Waiting < maxSlow):
 		t.isolated = quickAnswers
 	case alone && !c.unanswered && t.isolated > 0:
 		t.isolated--

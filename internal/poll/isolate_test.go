@@ -81,7 +81,9 @@ func TestBadMailboxDelaysNoOther(t *testing.T) {
 // If every tenth call is slow, whatever is in it, hardly any mailbox is read alone.
 func TestSlowCallsDelayNoMailbox(t *testing.T) {
 	const size = 2000
-	runUnchanged(t, func(_ *poll.Config, g *faultyGraph) { g.latency, g.slowTenth = 350*time.Millisecond, true }, size, func(f *fixture) {
+	runUnchanged(t, func(_ *poll.Config, g *faultyGraph) {
+		g.latency, g.slowEach, g.slowTime = 350*time.Millisecond, 10, 1200*time.Millisecond
+	}, size, func(f *fixture) {
 		time.Sleep(20 * time.Second)
 		f.graph.takeAllReads()
 		time.Sleep(20*time.Second + 50*time.Millisecond)
@@ -94,14 +96,29 @@ func TestSlowCallsDelayNoMailbox(t *testing.T) {
 }
 
 func TestSlowGraphIsRead(t *testing.T) {
-	run(t, func(_ *poll.Config, g *faultyGraph) { g.latency = 6 * time.Second }, users(40), func(f *fixture) {
-		time.Sleep(time.Minute)
-		f.graph.mu.Lock()
-		defer f.graph.mu.Unlock()
-		if n := len(f.graph.answers[idOf(userName(0))]); n < 5 || f.get(userName(0)).Condition != ooo.Watching {
-			f.Errorf("%d answers in a minute and %s, want a mailbox that is read", n, f.get(userName(0)).Condition)
-		}
-	})
+	const size = 1000
+	tests := map[string]struct {
+		each int           // every so many calls are slow, whatever is in them
+		time time.Duration // that they take
+		want int           // answers of a mailbox in a minute, on average
+	}{"all calls are slow": {1, 6 * time.Second, 5}, "a fifth hangs": {5, time.Hour, 24}}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			runUnchanged(t, func(_ *poll.Config, g *faultyGraph) { g.slowEach, g.slowTime = tt.each, tt.time }, size, func(f *fixture) {
+				time.Sleep(time.Minute)
+				answers, unknown := 0, 0
+				for i := range size {
+					f.graph.locked(func() { answers += len(f.graph.answers[idOf(userName(i))]) })
+					if f.get(userName(i)).Condition != ooo.Watching {
+						unknown++
+					}
+				}
+				if answers < tt.want*size || unknown > size/20 {
+					t.Errorf("%d answers in a minute and %d mailboxes unknown, want %d and hardly any", answers, unknown, tt.want*size)
+				}
+			})
+		})
+	}
 }
 
 func TestShortWaitsAddNoReads(t *testing.T) {
@@ -244,7 +261,7 @@ func TestReadsStopWithoutOwnership(t *testing.T) {
 	})
 }
 
-// readOnlyStore holds many records in memory and saves none.
+// readOnlyStore holds many records in memory and keeps no save.
 type readOnlyStore struct {
 	mailbox.Store
 	records [ooo.Partitions][]*ooo.Mailbox
@@ -254,6 +271,7 @@ func (s *readOnlyStore) Load(_ context.Context, p int) (store.Loaded, error) {
 	return store.Loaded{Records: s.records[p]}, nil
 }
 
+func (s *readOnlyStore) Save(context.Context, store.Save) error              { return nil }
 func (s *readOnlyStore) Hints(context.Context) ([]ooo.Hint, error)           { return nil, nil }
 func (s *readOnlyStore) PutReads(context.Context, map[int]store.Reads) error { return nil }
 func (s *readOnlyStore) Listen(ctx context.Context, _ func(store.Message)) error {
