@@ -88,6 +88,8 @@ type link struct {
 	random      *rand.Rand    // nil: no random faults
 	faults      float64       // fraction of the calls that have a random fault
 	cut         bool          // all requests are lost
+	failing     int           // every so many rounds fail; 0: none
+	rounds      int           // so far
 	loseSwaps   bool          // requests of swaps are lost
 	loseAnswers bool          // answers of swaps are lost
 	beforeSwap  func()        // called before a swap; may be nil
@@ -179,6 +181,11 @@ func call[T any](ctx context.Context, l *link, swap bool, f func(fields map[stri
 }
 
 func (l *link) Round(ctx context.Context, life string, b store.Beat) (store.Table, error) {
+	fails := false
+	l.set(func() { l.rounds++; fails = l.failing > 0 && l.rounds%l.failing == 0 })
+	if fails {
+		return store.Table{}, errLost
+	}
 	return call(ctx, l, false, func(fields map[string]string) store.Table {
 		before := store.ParseTable(maps.Clone(fields))
 		if last, ok := before.Beats[life]; !ok || last.Number < b.Number {

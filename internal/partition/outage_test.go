@@ -1,6 +1,7 @@
 package partition_test
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,6 +28,30 @@ var outages = map[string]func(*env){
 		time.Sleep(10 * time.Second)
 		if !slices.Equal(a.owns(), before) || a.loads.Load()+b.loads.Load() != loads || a.rollbacks.Load()+b.rollbacks.Load() != 0 {
 			e.Error("partitions moved or were loaded again")
+		}
+	},
+	"rounds that keep failing": func(e *env) {
+		a, b, c := e.add("a"), e.add("b"), e.add("c")
+		e.waitBalanced(3)
+		failing := func(r *replica, n int) { r.link.set(func() { r.link.failing = n }) }
+		for n := 4; n >= 2; n-- {
+			for _, r := range []*replica{a, b, c} {
+				failing(r, n)
+			}
+			time.Sleep(time.Minute)
+			if owned := len(a.owns()) + len(b.owns()) + len(c.owns()); owned != 64 {
+				e.Errorf("%d partitions have an owner that acts, want all", owned)
+			}
+			c.crash()
+			e.waitFor("the others own all", 20*time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
+			c = e.add(fmt.Sprint("c", n))
+			failing(c, n)
+			e.waitBalanced(3)
+			b.stop()
+			e.waitFor("the others own all", 20*time.Second, func() bool { return len(a.owns()) == 32 && len(c.owns()) == 32 })
+			b = e.add(fmt.Sprint("b", n))
+			failing(b, n)
+			e.waitBalanced(3)
 		}
 	},
 	"empty Redis": func(e *env) {

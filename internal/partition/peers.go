@@ -8,13 +8,14 @@ import (
 )
 
 // peers is what a replica has observed of the others in answered rounds, by its own clock:
-// which of them are dead, and which count. Nothing follows from that until all rounds have been
-// answered for deadAfter, with no data that may be older.
+// which of them are dead, and which count. What follows from that, and when, see silence.
 type peers struct {
 	me       string
 	table    store.Table // of the last answered round
 	beats    map[string]peer
+	answered time.Time // when the last round was answered
 	unbroken time.Time // since when every round was answered; zero: the last one failed, or none was sent
+	steady   time.Time // since when a round was answered at least every graceTime
 	free     [ooo.Partitions]time.Time
 	tenures  [ooo.Partitions]int64 // the highest ones observed, whatever Redis lost since
 }
@@ -32,6 +33,10 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 	if older || ps.unbroken.IsZero() {
 		ps.unbroken = now
 	}
+	if older || now.Sub(ps.answered) > graceTime {
+		ps.steady = now
+	}
+	ps.answered = now
 	beats := make(map[string]peer, len(table.Beats))
 	for life, beat := range table.Beats {
 		if life == ps.me {
@@ -78,15 +83,24 @@ func (ps *peers) updateFree(now time.Time) {
 	}
 }
 
-// settled reports whether every round was answered for long enough to take partitions.
-func (ps *peers) settled(now time.Time) bool {
-	return !ps.unbroken.IsZero() && now.Sub(ps.unbroken) >= deadAfter
+// silence returns how long a beat or a free partition must have been unchanged to conclude that
+// nobody is behind it; 0: nothing can be concluded now. While rounds keep failing, but others are
+// answered in time to work, it is longer: each failed one may have hidden a change.
+func (ps *peers) silence(now time.Time) time.Duration {
+	switch {
+	case !ps.unbroken.IsZero() && now.Sub(ps.unbroken) >= deadAfter:
+		return deadAfter
+	case !ps.steady.IsZero() && now.Sub(ps.steady) >= patience && now.Sub(ps.answered) <= graceTime:
+		return patience
+	}
+	return 0
 }
 
 // dead reports whether the beat of another replica has stopped for so long that the
 // replica's deadline is over.
 func (ps *peers) dead(life string, now time.Time) bool {
-	return ps.settled(now) && now.Sub(ps.beats[life].since) >= deadAfter
+	silence := ps.silence(now)
+	return silence > 0 && now.Sub(ps.beats[life].since) >= silence
 }
 
 // counted returns the beats of the replicas that count: own, which is that of this replica, and

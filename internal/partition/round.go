@@ -147,7 +147,7 @@ func (o *Owners) extendDeadline(at, wall time.Time, older bool) {
 // releaseRate is per roundTime, and rounds may be sent earlier.
 func (o *Owners) rebalance() {
 	now := time.Now()
-	if !o.peers.settled(now) || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
+	if o.peers.silence(now) == 0 || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
 		return
 	}
 	o.round.rebalancedAt = o.round.sentAt

@@ -75,10 +75,17 @@ func (o *Owners) release(ctx context.Context) {
 func (o *Owners) take(ctx context.Context) {
 	now := time.Now()
 	o.peers.updateFree(now)
-	if o.stopping || !o.peers.settled(now) {
+	silence := o.peers.silence(now)
+	if o.stopping || silence == 0 {
 		return
 	}
-	partitions, _ := plan(o.view(now))
+	v := o.view(now)
+	for p, since := range v.free {
+		if silence == patience && now.Sub(since) < patience {
+			v.free[p] = time.Time{} // another replica may have taken it
+		}
+	}
+	partitions, _ := plan(v)
 	if len(partitions) == 0 {
 		return
 	}
