@@ -146,17 +146,20 @@ func (a *ACME) Run(ctx context.Context) error {
 
 // maintain obtains the certificate of a domain and then checks it every hour.
 func (a *ACME) maintain(ctx context.Context, domain string) {
-	for failures := 1; ; failures++ {
-		wait := schedule.Doubling(failures, minBackoff, maxBackoff)
+	for failures := 0; ; {
 		err := a.obtain(ctx, domain)
 		if err == nil {
 			break
 		}
-		if ctx.Err() != nil {
-			return
+		wait := lockInterval
+		if !errors.Is(err, errStorage) {
+			failures++
+			wait = schedule.Doubling(failures, minBackoff, maxBackoff)
+			if ctx.Err() == nil {
+				a.cfg.Log.WarnContext(ctx, "no certificate yet, retrying: check that port 443 of the domain reaches LISTEN_ADDR with TLS passed through",
+					"domain", domain, "wait", wait.String(), "err", err)
+			}
 		}
-		a.cfg.Log.WarnContext(ctx, "no certificate yet, retrying: check that port 443 of the domain reaches LISTEN_ADDR with TLS passed through",
-			"domain", domain, "wait", wait.String(), "err", err)
 		if !schedule.Sleep(ctx, wait) {
 			return
 		}
@@ -176,15 +179,16 @@ func (a *ACME) maintain(ctx context.Context, domain string) {
 	}
 }
 
+// errStorage means that another replica holds the lock, or Redis is unreachable, which is logged
+// elsewhere.
+var errStorage = errors.New("the storage of certificates can't be used now")
+
 // obtain takes the lock and makes autocert read the storage and, if it has no
-// certificate, order one.
+// certificate, order one. It returns errStorage if nothing was asked of the ACME server.
 func (a *ACME) obtain(ctx context.Context, domain string) error {
 	unlock, err := a.cfg.Lock(ctx, domain)
-	for err != nil { // another replica holds it, or Redis is unreachable, which is logged elsewhere
-		if !schedule.Sleep(ctx, lockInterval) {
-			return ctx.Err()
-		}
-		unlock, err = a.cfg.Lock(ctx, domain)
+	if err != nil {
+		return errStorage
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -214,10 +218,13 @@ type cache struct {
 
 func (c cache) Get(ctx context.Context, name string) ([]byte, error) {
 	data, err := c.Storage.Get(ctx, name)
-	if err == nil && data == nil {
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errStorage, err)
+	case data == nil:
 		return nil, autocert.ErrCacheMiss
 	}
-	return data, err
+	return data, nil
 }
 
 // Put logs an error, because autocert ignores it and continues with data that only this
