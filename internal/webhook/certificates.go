@@ -52,7 +52,6 @@ func NewCertificates(certFiles, keyFiles []string, log *slog.Logger) (*Certifica
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	c.reload()
 	return c, nil
 }
 

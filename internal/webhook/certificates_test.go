@@ -1,7 +1,10 @@
 package webhook_test
 
 import (
+	"crypto/rsa"
+	"crypto/tls"
 	"log/slog"
+	"math/big"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,6 +33,10 @@ func TestUnusablePairs(t *testing.T) {
 				t.Errorf("%s: NewCertificates = %v, want %q in it", name, err, words)
 			}
 		}
+	}
+	long := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 4096)}}
+	if webhook.CheckKey(&tls.Certificate{PrivateKey: long}) == nil {
+		t.Error("CheckKey of a key of 4,097 bits = nil, want an error: Graph refuses it")
 	}
 }
 

@@ -19,7 +19,7 @@ func FuzzDecode(f *testing.F) {
 		`{"value":[{"changeType":"updated","encryptedContent":{"data":"eA==","dataKey":"eA==","dataSignature":"eA==","encryptionCertificateId":"c"}}],"validationTokens":["a.b.c",null]}`,
 		`{"value":[{"changeType":"updated","encryptedContent":"x"}],"validationTokens":"x"}`, `{"value":[{"changeType":"updated","encryptedContent":null}],"validationTokens":[]}`,
 		`{"value":null}`, `{"value":[null,1,{}]}`, `{"value":{}}`, `[]`, `null`, ``, `{"value":[{"changeType":{}}]}`,
-		`{"Value":[],"v\u0061lue":[{"CLIENTSTATE":"a\"\ud800\u00e4","clientState":"\\\"b"}]} `, `{"value":[{"id":"` + "\xff" + `"}]}`,
+		`{"Value":[],"v\u0061lue":[{"CLIENTSTATE":"a\"\ud800\u00e4","clientState":"\\\"b"}]} `, `{"value":[{"id":"` + strings.Repeat("\xff", 129) + `","subscriptionId":"` + strings.Repeat("s", 129) + `"}]}`,
 		`{"value":[}`, `{"value":[]}x`, `{"value":[{"id":"1",}]}`, `{"value":[01]}`, `{"value":["` + "\n" + `"]}`,
 	} {
 		f.Add(seed)

@@ -76,25 +76,25 @@ func decryptData(secret, data, signature []byte) ([]byte, error) {
 	}
 	padded := make([]byte, len(data))
 	cipher.NewCBCDecrypter(block, secret[:aes.BlockSize]).CryptBlocks(padded, data)
-	plain, ok := unpad(padded)
-	if value := jsontext.Value(plain); !ok || value.Kind() != '{' || !value.IsValid(lenient) {
+	plain := jsontext.Value(unpad(padded))
+	if plain.Kind() != '{' || !plain.IsValid(lenient) {
 		return nil, errBadContent
 	}
 	return plain, nil
 }
 
-// unpad removes the padding of the last block (PKCS #7). It need not run in constant
-// time: the signature has shown that the sender knows the secret.
-func unpad(padded []byte) (plain []byte, ok bool) {
+// unpad removes the padding of the last block (PKCS #7). It returns nil if that is invalid. It
+// need not run in constant time: the signature has shown that the sender knows the secret.
+func unpad(padded []byte) []byte {
 	n := int(padded[len(padded)-1])
 	if n == 0 || n > aes.BlockSize {
-		return nil, false
+		return nil
 	}
-	plain = padded[:len(padded)-n]
+	plain := padded[:len(padded)-n]
 	for _, b := range padded[len(plain):] {
 		if int(b) != n {
-			return nil, false
+			return nil
 		}
 	}
-	return plain, true
+	return plain
 }

@@ -2,6 +2,9 @@ package webhook
 
 import "encoding/json"
 
+// CheckKey checks the key of a certificate.
+var CheckKey = checkKey
+
 // Decrypt decrypts encrypted content.
 func (c *Certificates) Decrypt(fields map[string]any) ([]byte, error) {
 	content, err := json.Marshal(fields)

@@ -16,7 +16,7 @@ const maxEcho = 4 << 10
 func handshake(query string) (token string, present, ok bool) {
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
-		if name, err := url.QueryUnescape(name); err != nil || name != "validationToken" {
+		if name, _ := url.QueryUnescape(name); name != "validationToken" {
 			continue
 		}
 		token, err := url.QueryUnescape(value)

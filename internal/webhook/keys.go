@@ -198,31 +198,31 @@ func (k *keySource) get(ctx context.Context, address string, into any) error {
 		return fmt.Errorf("the login endpoint answered %d", response.StatusCode)
 	}
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxMetadata))
-	if err != nil || json.Unmarshal(data, into) != nil {
+	if err != nil || !json.Valid(data) {
 		return errors.New("the answer is not valid JSON")
 	}
+	_ = json.Unmarshal(data, into) // leaves out what has a wrong type: one malformed key does not affect the others
 	return nil
 }
 
 // webKey is a published key (RFC 7517).
 type webKey struct {
 	ID        string `json:"kid"`
-	Type      string `json:"kty"`
 	Use       string `json:"use"`
 	Algorithm string `json:"alg"`
 	Modulus   string `json:"n"`
 	Exponent  string `json:"e"`
 }
 
-// rsa returns the key if it may verify RS256 signatures, else nil.
+// rsa returns the key if it may verify RS256 signatures, else nil. Only RSA keys have a modulus.
 func (w webKey) rsa() *rsa.PublicKey {
-	if w.ID == "" || w.Type != "RSA" || w.Use != "" && w.Use != "sig" || w.Algorithm != "" && w.Algorithm != "RS256" {
+	if w.Use == "enc" || cmp.Or(w.Algorithm, "RS256") != "RS256" {
 		return nil
 	}
 	modulus, err := base64.RawURLEncoding.DecodeString(w.Modulus)
 	exponent, err2 := base64.RawURLEncoding.DecodeString(w.Exponent)
 	n, e := new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(exponent)
-	if errors.Join(err, err2) != nil || n.BitLen() < 2048 || n.BitLen() > 8192 || e.BitLen() > 31 || e.Bit(0) == 0 {
+	if errors.Join(err, err2) != nil || n.BitLen() < 2048 || n.BitLen() > 8192 || e.BitLen() > 31 {
 		return nil
 	}
 	return &rsa.PublicKey{N: n, E: int(e.Int64())}

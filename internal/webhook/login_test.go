@@ -106,16 +106,16 @@ func (l *loginEndpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 // published returns the keys as JSON, among others that must not be used.
 func (l *loginEndpoint) published() []map[string]any {
 	encode := base64.RawURLEncoding.EncodeToString
-	jwk := func(id, use string, key *rsa.PrivateKey) map[string]any {
-		return map[string]any{"kid": id, "kty": "RSA", "use": use,
+	jwk := func(id, use, algorithm string, key *rsa.PrivateKey) map[string]any {
+		return map[string]any{"kid": id, "kty": "RSA", "use": use, "alg": algorithm,
 			"n": encode(key.N.Bytes()), "e": encode(big.NewInt(int64(key.E)).Bytes())}
 	}
 	list := []map[string]any{
-		{"kid": "curve", "kty": "EC", "crv": "P-256"}, {"kid": "broken", "kty": "RSA", "n": "!", "e": "AQAB"},
-		jwk("enc", "enc", key1()), jwk("weak", "sig", weakKey()),
+		{"kid": "curve", "kty": "EC", "crv": "P-256"}, {"kid": 7, "kty": "RSA", "n": "!", "e": "AQAB"},
+		jwk("enc", "enc", "", key1()), jwk("pss", "sig", "PS256", key1()), jwk("weak", "sig", "RS256", weakKey()),
 	}
 	for id, key := range l.keys {
-		list = append(list, jwk(id, "sig", key))
+		list = append(list, jwk(id, "sig", "RS256", key))
 	}
 	return list
 }

