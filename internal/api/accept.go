@@ -25,12 +25,10 @@ func quality(accept []string, mediaType string) (best float64, specificity int) 
 		}
 		q := 1.0
 		if text, ok := parameters["q"]; ok {
-			if q, err = strconv.ParseFloat(text, 64); err != nil || q < 0 || q > 1 {
-				continue
-			}
+			q, _ = strconv.ParseFloat(text, 64) // 0 if it is malformed
+			q = min(max(q, 0), 1)
 		}
-		match := map[string]int{"*/*": 1, family + "/*": 2, mediaType: 3}[name]
-		if match > specificity || match == specificity && match > 0 && q > best {
+		if match := map[string]int{"*/*": 1, family + "/*": 2, mediaType: 3}[name]; match > specificity {
 			best, specificity = q, match
 		}
 	}

@@ -15,11 +15,9 @@ func NewEngine(log *slog.Logger) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.RedirectTrailingSlash = false
-	e.RedirectFixedPath = false
 	e.HandleMethodNotAllowed = true
 	e.UseRawPath = true          // an address may contain an escaped slash
 	e.UnescapePathValues = false // it would turn a plus into a space; see addressParam
-	e.ContextWithFallback = false
 	_ = e.SetTrustedProxies(nil) // never fails for nil
 	e.Use(middleware(log))
 	e.NoRoute(func(c *gin.Context) { Refuse(c, http.StatusNotFound, "no such path") })

@@ -64,9 +64,7 @@ func monitorRequest(c *gin.Context) (address string, on bool, err error) {
 		return "", false, err
 	}
 	var email string
-	if json.Unmarshal(fields["email"], &email) != nil {
-		return "", false, errInvalidJSON
-	}
+	_ = json.Unmarshal(fields["email"], &email) // "", which is no address, if it is no string
 	if address, err = ooo.ParseAddress(email); err != nil {
 		return "", false, errInvalidJSON
 	}
@@ -90,16 +88,14 @@ func readJSON(c *gin.Context, to any) error {
 		return errNotJSON
 	}
 	body, err := io.ReadAll(c.Request.Body)
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+	switch _, large := errors.AsType[*http.MaxBytesError](err); {
+	case large:
 		return errTooLarge
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errSlow
-	}
-	if err != nil || !json.Valid(body) {
+	case err != nil || !json.Valid(body):
 		return errNotJSON
-	}
-	if json.Unmarshal(body, to) != nil || string(body) == "null" {
+	case json.Unmarshal(body, to) != nil:
 		return errInvalidJSON
 	}
 	return nil

@@ -103,11 +103,11 @@ var emailParam = regexp.MustCompile("/api/users/[^/]+")
 
 func TestAnswersMatchTheDocument(t *testing.T) {
 	const ann = "/api/users/ann@contoso.example"
-	as := func(accept string, r request) request {
-		r.header["Accept"] = accept
+	with := func(name, value string, r request) request {
+		r.header[name] = value
 		return r
 	}
-	down := func(f *fixture) { f.err = errAway }
+	down, unready := func(f *fixture) { f.err = errAway }, func(f *fixture) { f.unready = true }
 	unresolved := func(f *fixture) { f.lookupErr = ooo.ErrUnavailable }
 	several := func(f *fixture) { f.lookupErr = ooo.ErrAmbiguous }
 	failing := func(f *fixture) { f.sync = func(context.Context) error { return errors.New("away") } }
@@ -129,20 +129,20 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"main page":                        {get("/"), 200, "SUCCESSFUL", nil, false},
 		"main page, failed sync":           {get("/"), 200, "Unable", failing, false},
 		"main page, HEAD":                  {head("/"), 200, "", noSync, false},
-		"monitor":                          {as(html, postMonitor(start)), 200, `<h1>You would like to monitor bob@contoso.example True</h1>`, nil, false},
-		"monitor, JSON":                    {as(form, postMonitor(start)), 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example True","status":"True"}`, nil, false},
+		"monitor":                          {with("Accept", html, postMonitor(start)), 200, `<h1>You would like to monitor bob@contoso.example True</h1>`, nil, false},
+		"monitor, JSON":                    {with("Accept", form, postMonitor(start)), 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example True","status":"True"}`, nil, false},
 		"monitor, Graph unreachable":       {postMonitor(start), 202, "", unresolved, false},
-		"monitor, Graph unreachable, JSON": {as(form, postMonitor(start)), 202, "", unresolved, false},
-		"monitor, not JSON":                {as(form, postMonitor("x")), 400, `{"result":"Not JSON"}`, nil, true},
-		"monitor, invalid fields":          {as(form, postMonitor(`{"email":"bob@contoso.example","status":"yes"}`)), 400, `{"result":"Invalid JSON"}`, nil, true},
+		"monitor, Graph unreachable, JSON": {with("Accept", form, postMonitor(start)), 202, "", unresolved, false},
+		"monitor, not JSON":                {with("Accept", form, postMonitor("x")), 400, `{"result":"Not JSON"}`, nil, true},
+		"monitor, invalid fields":          {with("Accept", form, postMonitor(`{"email":"bob@contoso.example","status":"yes"}`)), 400, `{"result":"Invalid JSON"}`, nil, true},
 		"monitor, unknown user":            {monitor("nobody@contoso.example", "TRUE"), 404, "", nil, false},
-		"monitor, unknown user, JSON":      {as(form, monitor("nobody@contoso.example", "TRUE")), 404, `{"email":"nobody@contoso.example","error":"User nobody@contoso.example not in Active Directory"}`, nil, false},
+		"monitor, unknown user, JSON":      {with("Accept", form, monitor("nobody@contoso.example", "TRUE")), 404, `{"email":"nobody@contoso.example","error":"User nobody@contoso.example not in Active Directory"}`, nil, false},
 		"monitor, ambiguous address":       {postMonitor(start), 409, "", several, false},
-		"monitor, ambiguous address, JSON": {as(form, postMonitor(start)), 409, "", several, false},
+		"monitor, ambiguous address, JSON": {with("Accept", form, postMonitor(start)), 409, "", several, false},
 		"monitor, body too large":          {postMonitor(long), 413, "<h1>", nil, false},
-		"monitor, body too large, JSON":    {as(form, postMonitor(long)), 413, "", nil, false},
+		"monitor, body too large, JSON":    {with("Accept", form, postMonitor(long)), 413, "", nil, false},
 		"monitor, Redis unreachable":       {postMonitor(start), 503, "", down, false},
-		"monitor, Redis unreachable, JSON": {as(form, postMonitor(start)), 503, "", down, false},
+		"monitor, Redis unreachable, JSON": {with("Accept", form, postMonitor(start)), 503, "", down, false},
 		"list":                             {get("/api/users"), 200, "", nil, false},
 		"list, first page":                 {get("/api/users?limit=1"), 200, `"cursor":"ann@contoso.example"`, nil, false},
 		"list, last page":                  {get("/api/users?limit=1&cursor=ann@contoso.example"), 200, fullUser + "]}", nil, false},
@@ -150,10 +150,10 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"list, invalid limit":              {get("/api/users?limit=0"), 400, "", nil, true},
 		"list, Redis unreachable":          {get("/api/users"), 503, "", down, false},
 		"bulk":                             {bulk(`{"emails":["bob@contoso.example","bob@contoso.example","nobody",["a@b"]]}`), 202, `{"results":[` + accepted + `,` + accepted + `,{"email":"nobody",` + invalid + `,{"email":"[\"a@b\"]",` + invalid + `]}`, nil, false},
-		"bulk, not JSON":                   {bulk("x"), 400, `error`, nil, true},
+		"bulk, not JSON":                   {bulk("x"), 400, `"Not JSON"`, nil, true},
 		"bulk, no object":                  {bulk(`[]`), 400, `{"error":"write {\"emails\":`, nil, true},
 		"bulk, no list":                    {bulk(`{"emails":"a@b"}`), 400, `{"error":"write {\"emails\":`, nil, true},
-		"bulk, body too large":             {bulk(`{"emails":["` + strings.Repeat("x", 5<<20) + `"]}`), 413, "", nil, false},
+		"bulk, body too large":             {with("Transfer-Encoding", "chunked", bulk(`{"emails":["`+strings.Repeat("x", 5<<20)+`"]}`)), 413, "", nil, false},
 		"bulk, Redis unreachable":          {bulk(`{"emails":["bob@contoso.example"]}`), 503, "", down, false},
 		"user":                             {get(ann), 200, annUser, nil, false},
 		"user, all fields":                 {get("/api/users/full@contoso.example"), 200, fullUser, nil, false},
@@ -165,7 +165,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"PUT, unknown user":                {put("/api/users/nobody@contoso.example"), 404, `not in the directory`, nil, false},
 		"PUT, ambiguous address":           {put("/api/users/bob@contoso.example"), 409, "", several, false},
 		"PUT, Redis unreachable":           {put(ann), 503, "", down, false},
-		"DELETE":                           {remove(ann), 204, "", nil, false},
+		"DELETE, invalid address":          {remove("/api/users/bob"), 204, "", nil, false},
 		"DELETE, Redis unreachable":        {remove(ann), 503, "", down, false},
 		"check":                            {post(ann + "/check"), 202, "", nil, false},
 		"check, not monitored":             {post("/api/users/bob@contoso.example/check"), 404, "", nil, false},
@@ -193,9 +193,9 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"notification, not a collection":   {postJSON("/graph/notifications", `{}`), 400, "", nil, true},
 		"handshake, markup":                {post("/graph/lifecycle?validationToken=%3Cb%3E"), 400, "", nil, true},
 		"notification, too large":          {postJSON("/graph/notifications", `{"value":["`+strings.Repeat("x", 5<<20)+`"]}`), 413, "", nil, false},
-		"monitor, stop, JSON":              {as(form, postMonitor(stop)), 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example False","status":"False"}`, nil, false},
+		"monitor, stop, JSON":              {with("Accept", form, postMonitor(stop)), 200, `{"email":"bob@contoso.example","result":"You would like to monitor bob@contoso.example False","status":"False"}`, nil, false},
 		"user, invalid address":            {get("/api/users/nobody"), 404, `"error"`, nil, false},
-		"check, Redis unreachable":         {post(ann + "/check"), 503, "", down, false},
+		"check, Redis not reached yet":     {post(ann + "/check"), 503, "has not been reached", unready, false},
 		"history, Redis unreachable":       {get(ann + "/history"), 503, "", down, false},
 	}
 	d := readDocument(t)

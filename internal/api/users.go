@@ -29,8 +29,8 @@ func limitParam(c *gin.Context, fallback, maximum int) (int, bool) {
 	if text == "" {
 		return fallback, true
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 1 {
+	n, _ := strconv.Atoi(text) // 0 if it is no number, and the nearest int if that is out of range
+	if n < 1 {
 		Refuse(c, http.StatusBadRequest, fmt.Sprintf("write limit as a number from 1 to %d, or leave it out for %d", maximum, fallback))
 		return 0, false
 	}
@@ -106,13 +106,11 @@ func (a *API) put(c *gin.Context) {
 }
 
 func (a *API) remove(c *gin.Context) {
-	email, err := addressParam(c)
-	if err == nil {
-		err = a.change(c.Request.Context(), email, false, ooo.Operator)
-	}
-	if err != nil && !errors.Is(err, ooo.ErrBadAddress) {
-		a.fail(c, err)
-		return
+	if email, err := addressParam(c); err == nil { // an invalid address is not monitored
+		if err := a.change(c.Request.Context(), email, false, ooo.Operator); err != nil {
+			a.fail(c, err)
+			return
+		}
 	}
 	c.Status(http.StatusNoContent)
 }
@@ -131,7 +129,7 @@ type emails []json.RawMessage
 
 func (e *emails) UnmarshalJSON(list []byte) error {
 	values := json.NewDecoder(bytes.NewReader(list))
-	if begin, err := values.Token(); err != nil || begin != json.Delim('[') {
+	if begin, _ := values.Token(); begin != json.Delim('[') {
 		return errInvalidJSON
 	}
 	for values.More() && len(*e) <= maxAddresses {
@@ -148,7 +146,7 @@ func (e *emails) UnmarshalJSON(list []byte) error {
 // caller find it in the request.
 func resultOf(value json.RawMessage) result {
 	text, address, err := string(value), "", ooo.ErrBadAddress
-	if value[0] == '"' && json.Unmarshal(value, &text) == nil {
+	if json.Unmarshal(value, &text) == nil { // null leaves "null", which is no address
 		address, err = ooo.ParseAddress(text)
 	}
 	if err != nil {

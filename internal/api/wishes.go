@@ -127,7 +127,7 @@ func (a *API) restart(ctx context.Context, w ooo.Wish) error {
 	if !known || w.Person.ID == "" || row.Delivery == ooo.DeliveryRefused {
 		hints = append(hints, w.Hint(ooo.HintWish)) // a refused delivery is retried at once
 	}
-	if known && row.Condition == ooo.Unknown {
+	if row.Condition == ooo.Unknown {
 		hints = append(hints, w.Hint(ooo.HintCheck))
 	}
 	if len(hints) > 0 {
@@ -135,7 +135,7 @@ func (a *API) restart(ctx context.Context, w ooo.Wish) error {
 			return err
 		}
 	}
-	if w.Person.ID == "" && known && row.NotFound {
+	if w.Person.ID == "" && row.NotFound {
 		return ooo.ErrNotInDirectory
 	}
 	return unresolved(w)
