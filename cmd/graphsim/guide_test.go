@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -81,9 +82,7 @@ func TestGuideFaults(t *testing.T) {
 	control := launch(t)["control API"]
 	set := func(fault map[string]any) (int, string) {
 		body, err := json.Marshal(fault)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		status, answer := ask(t, http.DefaultClient, http.MethodPost, control+"/faults", nil, string(body))
 		return status, string(answer)
 	}

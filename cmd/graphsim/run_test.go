@@ -18,6 +18,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -54,19 +55,13 @@ func launch(t *testing.T, args ...string) map[string]string {
 func ask(t *testing.T, client *http.Client, method, target string, header http.Header, body string) (int, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	req.Header = header
 	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return resp.StatusCode, answer
 }
 
@@ -141,9 +136,7 @@ func TestAuthoritySurvivesRestart(t *testing.T) {
 	if status, body := metadata(launch(t, "--ca-file", ca)); status != http.StatusOK {
 		t.Errorf("GET after a second start = %d %s, want 200", status, body)
 	}
-	if err := os.Remove(ca + ".key"); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, os.Remove(ca+".key"))
 	set := launch(t, "--ca-file", ca)
 	client = trusting(t, ca)
 	if status, body := metadata(set); status != http.StatusOK {

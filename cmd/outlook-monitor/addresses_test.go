@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -101,7 +102,7 @@ func TestUsersAddedAgain(t *testing.T) {
 	tb.wantStatus(http.StatusOK, "PUT", "/api/users/"+one, "")
 	tb.wantStatus(http.StatusAccepted, "POST", "/api/users", `{"emails":["`+many+`"]}`)
 	for _, user := range users {
-		noError(t, tb.sim.DeleteUser(user.ID))
+		must.NoError(t, tb.sim.DeleteUser(user.ID))
 		created := tb.sim.AddUser(graphsim.User{UserPrincipalName: user.UserPrincipalName})
 		tb.eventually("the new mailbox is monitored", func() bool { return tb.covered()[created.ID] == 1 })
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
 )
@@ -11,9 +12,7 @@ import (
 func TestClientStateSecretOfSlowRedis(t *testing.T) {
 	server := redistest.Start(t)
 	s, err := store.Open(store.Config{URL: server.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	t.Cleanup(s.Close)
 	c := newClientStates(nil, s)
 	server.Pause()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
@@ -132,7 +133,7 @@ func TestSlowBody(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 18})
 	tb.startReady()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(tb.base, "http://"))
-	noError(t, err)
+	must.NoError(t, err)
 	defer conn.Close()
 	const head = "POST /monitor HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 	if _, err := conn.Write([]byte(head + `{"email":`)); err != nil {

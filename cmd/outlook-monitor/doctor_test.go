@@ -10,6 +10,7 @@ import (
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -95,7 +96,7 @@ func TestDoctorAllOK(t *testing.T) {
 func TestDoctorFailures(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 62})
 	users := tb.sim.AddUsers(2)
-	noError(t, tb.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}))
+	must.NoError(t, tb.sim.SetMailbox(users[1].ID, graphsim.Mailbox{Error: "ErrorAccessDenied"}))
 	tlsRedis, foreign := redistest.StartEntra(t), redistest.Start(t)
 	foreign.Do("HSET", "om:{om}:owners", "fingerprint", "other")
 	lacking := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})

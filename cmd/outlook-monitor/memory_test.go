@@ -15,6 +15,7 @@ import (
 
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 )
 
 // TestMemoryOfUnauthenticatedNotifications measures the program's peak memory under concurrent
@@ -80,6 +81,6 @@ func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
 	_, line, _ := strings.Cut(filetest.Read(t, fmt.Sprintf("/proc/%d/status", pid)), "VmHWM:")
 	kib, err := strconv.Atoi(strings.Fields(line)[0])
-	noError(t, err)
+	must.NoError(t, err)
 	return kib >> 10
 }

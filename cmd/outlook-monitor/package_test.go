@@ -21,6 +21,7 @@ import (
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -49,7 +50,7 @@ func buildPackages(program, dist string) error {
 func install(t *testing.T) string {
 	t.Helper()
 	dist, err := packages()
-	noError(t, err)
+	must.NoError(t, err)
 	found, err := filepath.Glob(filepath.Join(dist, "*.deb"))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("packages = %q, %v, want one .deb", found, err)
@@ -85,10 +86,10 @@ const unitFile = "/usr/lib/systemd/system/outlook-monitor.service"
 
 func TestPackagesAreReproducible(t *testing.T) {
 	dist, err := packages()
-	noError(t, err)
+	must.NoError(t, err)
 	program, _ := binary()
 	again := filepath.Join(t.TempDir(), "dist")
-	noError(t, buildPackages(program, again))
+	must.NoError(t, buildPackages(program, again))
 	sums := filetest.Read(t, dist, "SHA256SUMS")
 	if got := filetest.Read(t, again, "SHA256SUMS"); got != sums {
 		t.Errorf("SHA256SUMS = %s, want those of the first build:\n%s", got, sums)
@@ -155,11 +156,11 @@ func TestUnitIsSandboxed(t *testing.T) {
 func listenAsSystemd(t *testing.T, path string) (expect func(state string)) {
 	t.Helper()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	noError(t, err)
+	must.NoError(t, err)
 	t.Cleanup(func() { socket.Close() })
 	return func(state string) {
 		t.Helper()
-		noError(t, socket.SetReadDeadline(time.Now().Add(await.Timeout)))
+		must.NoError(t, socket.SetReadDeadline(time.Now().Add(await.Timeout)))
 		for buffer, received := make([]byte, 1024), ""; received != state; {
 			length, err := socket.Read(buffer)
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -16,7 +17,7 @@ import (
 func encryptionPair(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	noError(t, err)
+	must.NoError(t, err)
 	return certtest.Files(t, key, "", time.Now().AddDate(1, 0, 0))
 }
 
@@ -73,7 +74,7 @@ func TestResourceData(t *testing.T) {
 	tb.env["ENCRYPTION_CERT_FILE"] = cert + "," + tb.env["ENCRYPTION_CERT_FILE"]
 	tb.env["ENCRYPTION_KEY_FILE"] = key + "," + tb.env["ENCRYPTION_KEY_FILE"]
 	tb.startReady()
-	noError(t, tb.sim.SendLifecycle(tb.sim.Subscriptions()[0].ID, graphsim.ReauthorizationRequired))
+	must.NoError(t, tb.sim.SendLifecycle(tb.sim.Subscriptions()[0].ID, graphsim.ReauthorizationRequired))
 	load.eventually("the renewed subscription has the new certificate", withResourceData(2))
 	wantAccepted()
 }

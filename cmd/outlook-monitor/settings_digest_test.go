@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/must"
 )
 
 // TestSettingsDigest changes one setting after the other. The digest changes if what the
@@ -15,9 +16,7 @@ func TestSettingsDigest(t *testing.T) {
 	}
 	digest := func() string {
 		settings, err := new(config.Serve).Settings(func(name string) string { return env[name] })
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		return settingsDigest(settings)
 	}
 	last := digest()

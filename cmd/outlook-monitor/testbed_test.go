@@ -18,6 +18,7 @@ import (
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/graphtest"
 	"outlook-monitor/internal/mediatorsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -54,7 +55,7 @@ func newTestbed(t testing.TB, redisURL string, cfg graphsim.Config) *testbed {
 	t.Helper()
 	sim := graphtest.Start(t, cfg)
 	mediator, err := mediatorsim.New(mediatorsim.Config{})
-	noError(t, err)
+	must.NoError(t, err)
 	await.Run(t, mediator.Run)
 	ca := filetest.Temp(t, "ca.pem", string(sim.CAPEM()))
 	address := programtest.FreeAddress(t)
@@ -87,7 +88,7 @@ type program struct {
 func (tb *testbed) command(args ...string) *exec.Cmd {
 	tb.t.Helper()
 	path, err := binary()
-	noError(tb.t, err)
+	must.NoError(tb.t, err)
 	cmd := exec.Command(path, args...)
 	for name, value := range tb.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
@@ -160,7 +161,7 @@ func (tb *testbed) eventually(what string, done func() bool) {
 func (tb *testbed) ask(method, path, contentType, body string) (status int, answer string) {
 	tb.t.Helper()
 	request, err := http.NewRequestWithContext(tb.t.Context(), method, tb.base+path, strings.NewReader(body))
-	noError(tb.t, err)
+	must.NoError(tb.t, err)
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
@@ -223,13 +224,6 @@ func (tb *testbed) waitForMetrics(want ...string) {
 func (tb *testbed) requireToken(token string) {
 	tb.env["MONITOR_TOKEN"] = token
 	tb.mediator.SetMonitorURL(strings.Replace(tb.base, "http://", "http://mediator:"+token+"@", 1))
-}
-
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // covered counts the live subscriptions by user id.

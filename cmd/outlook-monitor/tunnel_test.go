@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
@@ -97,7 +98,7 @@ func TestTunnelExposesOnlyGraphPaths(t *testing.T) {
 	tb.env["MONITOR_TOKEN"] = "the-token"
 	ask := func(host, method, path string) (status int, answer string) {
 		request, err := http.NewRequestWithContext(t.Context(), method, tb.base+path, nil)
-		noError(t, err)
+		must.NoError(t, err)
 		request.Host = host
 		request.SetBasicAuth("mediator", "the-token")
 		return send(request)

@@ -13,6 +13,8 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"outlook-monitor/internal/must"
 )
 
 // browser is a headless Chromium with one page.
@@ -138,7 +140,7 @@ func (b *browser) slash() {
 		{Type: input.DispatchKeyEventTypeKeyUp, Key: "/", Code: "Slash"},
 	} {
 		_, err := chromedp.Call(b.ctx, input.DispatchKeyEvent, event)
-		noError(b.t, err)
+		must.NoError(b.t, err)
 	}
 }
 
@@ -160,5 +162,5 @@ func (b *browser) theme(name string) {
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
 	})
-	noError(b.t, err)
+	must.NoError(b.t, err)
 }

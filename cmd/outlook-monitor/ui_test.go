@@ -10,6 +10,7 @@ import (
 
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -178,7 +179,7 @@ func TestPageLayout(t *testing.T) {
 						}
 					}
 					screenshot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
-					noError(t, err)
+					must.NoError(t, err)
 					filetest.Write(t, filepath.Join(t.ArtifactDir(), view+"-"+size+"-"+theme+".png"), string(screenshot))
 				})
 			}

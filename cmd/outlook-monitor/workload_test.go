@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -47,7 +48,7 @@ func (l *workload) change() {
 func (l *workload) delivered() bool {
 	for _, u := range l.users {
 		mailbox, err := l.sim.AutomaticReplies(u.ID)
-		noError(l.t, err)
+		must.NoError(l.t, err)
 		state, ok := l.mediator.State(u.UserPrincipalName)
 		away := mailbox.Status == "alwaysEnabled"
 		if !ok || (state.Status == "True") != away || away && "<p>"+state.Message+"</p>" != mailbox.ExternalReplyMessage {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/must"
 )
 
 const (
@@ -167,15 +168,11 @@ func TestGrantGraphRoles(t *testing.T) {
 		"no principal": {nil, 2, "usage: ", nil},
 	}
 	script, err := filepath.Abs(filepath.Join("../..", grantRoles))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, "az"), []byte(fakeAz), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			must.NoError(t, os.WriteFile(filepath.Join(dir, "az"), []byte(fakeAz), 0o755))
 			cmd := exec.Command(script, tt.args...)
 			cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 			output, err := cmd.CombinedOutput()

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/must"
 )
 
 const (
@@ -22,9 +23,7 @@ const (
 func read(t *testing.T, file string) string {
 	t.Helper()
 	text, err := fs.ReadFile(root(t), file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return string(text)
 }
 
@@ -48,9 +47,7 @@ func manifest(t *testing.T, file, kind string) string {
 func at[T any](t *testing.T, document, path string) (value T) {
 	t.Helper()
 	p, err := yaml.PathString(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	if err := p.Read(strings.NewReader(document), &value); err != nil {
 		t.Errorf("%s: %v", path, err)
 	}
@@ -170,9 +167,7 @@ func readSettings(t *testing.T, env map[string]string, others ...string) config.
 		}
 	}
 	settings, err := new(config.Serve).Settings(func(name string) string { return env[name] })
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return settings
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -43,9 +44,7 @@ func (w sandbox) dev(t *testing.T, env map[string]string, args ...string) *dev {
 	t.Helper()
 	d := &dev{sandbox: w, t: t, cmd: w.command(env, args...)}
 	d.cmd.Stdout, d.cmd.Stderr, d.cmd.WaitDelay = &d.out, &d.out, 5*time.Second
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, d.cmd.Start())
 	t.Cleanup(func() {
 		if d.cmd.ProcessState == nil {
 			d.interrupt()
@@ -110,9 +109,7 @@ func TestDevRestartsTheServiceWhenAFileChanges(t *testing.T) {
 	if !alive(first) || len(d.started()["serve"]) != 1 {
 		t.Error("the service was stopped by a failed build")
 	}
-	if err := os.Remove(filepath.Join(w.dir, "broken")); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, os.Remove(filepath.Join(w.dir, "broken")))
 	w.write(t, "internal/x.go", "package x // right\n")
 	await.True(t, "the service is restarted", func() bool { return len(d.started()["serve"]) == 2 })
 	if got := d.started(); alive(first) || len(got["graphsim"]) != 1 || len(got["dev-mediator"]) != 1 {

@@ -35,7 +35,7 @@ var packages = []struct {
 	{"internal/deliver", actor},
 
 	// For tests of the actors: the owner of all partitions.
-	{"internal/ownertest", []string{"internal/mailbox", "internal/store", "internal/ooo", "internal/await"}},
+	{"internal/ownertest", []string{"internal/mailbox", "internal/store", "internal/ooo", "internal/await", "internal/must"}},
 
 	// Partitions and mailboxes that this replica owns.
 	{"internal/mailbox", []string{"internal/partition", "internal/schedule", "internal/store", "internal/ooo"}},
@@ -55,17 +55,18 @@ var packages = []struct {
 	{"internal/telemetry", nil},
 
 	// Simulators and test support.
-	{"internal/graphtest", []string{"internal/graphsim", "internal/await"}},
+	{"internal/graphtest", []string{"internal/graphsim", "internal/await", "internal/must"}},
 	{"internal/graphsim", nil},
 	{"internal/mediatorsim", nil},
-	{"internal/redistest", []string{"internal/await", "internal/certtest", "internal/programtest"}},
+	{"internal/redistest", []string{"internal/await", "internal/certtest", "internal/programtest", "internal/must"}},
 	{"internal/await", nil},
-	{"internal/certtest", nil},
-	{"internal/filetest", nil},
+	{"internal/certtest", []string{"internal/filetest", "internal/must"}},
+	{"internal/filetest", []string{"internal/must"}},
 	{"internal/faults", nil},
 	{"internal/bench", nil},
 	{"internal/archtest", nil},
-	{"internal/programtest", nil},
+	{"internal/programtest", []string{"internal/must"}},
+	{"internal/must", nil},
 
 	// A separate module.
 	{"scripts/tools/chart", nil},
@@ -104,6 +105,7 @@ var libraries = []struct {
 	{"golang.ngrok.com/", []string{"internal/tunnel"}},
 	{"testing", []string{
 		"internal/redistest", "internal/programtest", "internal/await", "internal/certtest", "internal/filetest", "internal/graphtest", "internal/ownertest",
+		"internal/must",
 	}},
 }
 

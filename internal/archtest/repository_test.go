@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"outlook-monitor/internal/must"
 )
 
 // repository is the parsed tree that the rules check.
@@ -66,9 +68,7 @@ func open(t *testing.T, tree fs.FS) repository {
 		})
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return r
 }
 

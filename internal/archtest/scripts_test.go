@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 )
 
 // sandbox is a directory with a script, a go command that builds nothing and a service
@@ -36,12 +37,8 @@ func (w sandbox) link(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
 		path, err := exec.LookPath(tool)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(path, filepath.Join(w.tools, tool)); err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
+		must.NoError(t, os.Symlink(path, filepath.Join(w.tools, tool)))
 	}
 }
 
@@ -49,12 +46,8 @@ func (w sandbox) link(t *testing.T, tools ...string) {
 func (w sandbox) write(t *testing.T, file, text string) {
 	t.Helper()
 	file = filepath.Join(w.dir, file)
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	must.NoError(t, os.WriteFile(file, []byte(text), 0o755))
 }
 
 // text returns the contents of a file without surrounding white space.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
 )
@@ -82,9 +83,7 @@ func (tb *testbed) throughOtherReplica(probe *probe) {
 func (tb *testbed) table() store.Table {
 	tb.t.Helper()
 	fields, err := tb.redis[0].HGetAll(context.Background(), "om:{om}:owners").Result()
-	if err != nil {
-		tb.t.Fatal(err)
-	}
+	must.NoError(tb.t, err)
 	return store.ParseTable(fields)
 }
 
@@ -126,9 +125,7 @@ func atRate(perSecond int, duration time.Duration, once func(n int) (float64, er
 func (tb *testbed) floorChain() func(n int) (float64, error) {
 	tb.t.Helper()
 	graph, err := newBareClient(tb.graph.graphInfo, false)
-	if err != nil {
-		tb.t.Fatal(err)
-	}
+	must.NoError(tb.t, err)
 	in := startInbox(tb.t, "inbox floor", tb.redisURL)
 	items := notificationItems(tb.graph.users)
 	return func(n int) (float64, error) {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/must"
 )
 
 // enrolUsers is the number of users that are enrolled one by one, and again in one request.
@@ -22,9 +24,7 @@ func BenchmarkEnrol(b *testing.B) {
 		began := time.Now()
 		for _, email := range all[:enrolUsers] {
 			asked := time.Now()
-			if err := tb.monitor(email); err != nil {
-				b.Fatal(err)
-			}
+			must.NoError(b, tb.monitor(email))
 			took = append(took, ms(time.Since(asked)))
 		}
 		row("total", time.Since(began).Seconds(), "s", 0, "")
@@ -37,9 +37,7 @@ func BenchmarkEnrol(b *testing.B) {
 		heading("f. %d users in one POST /api/users", enrolUsers)
 		began = time.Now()
 		body := encode(b, map[string]any{"emails": all[enrolUsers:]})
-		if err := post(r.base+"/api/users", body, http.StatusAccepted); err != nil {
-			b.Fatal(err)
-		}
+		must.NoError(b, post(r.base+"/api/users", body, http.StatusAccepted))
 		row("answer", time.Since(began).Seconds(), "s", 0, "≤ 8")
 		tb.graph.resetStats()
 		tb.eventually("the mediator has all", func() bool { return tb.mediator.stateCount() >= 2*enrolUsers })

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -51,9 +52,7 @@ func startGraph(t testing.TB, users int) *graph {
 // call sends a request to the control API.
 func (g *graph) call(method, path string, body, answer any) {
 	g.t.Helper()
-	if err := g.tryCall(method, path, body, answer); err != nil {
-		g.t.Fatal(err)
-	}
+	must.NoError(g.t, g.tryCall(method, path, body, answer))
 }
 
 func (g *graph) tryCall(method, path string, body, answer any) error {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"testing"
+
+	"outlook-monitor/internal/must"
 )
 
 // client is used for all plain HTTP requests.
@@ -44,8 +46,6 @@ func post(url string, body []byte, want int) error {
 func encode(t testing.TB, v any) []byte {
 	t.Helper()
 	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return text
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -71,16 +72,12 @@ func runRole(name string) error {
 func startRole(t testing.TB, name string, params, where any) *programtest.Process {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), roleVariable+"="+name, paramsVariable+"="+string(encode(t, params)))
 	cmd.Stderr = os.Stderr
 	output, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	p := launch(t, cmd)
 	if err := json.NewDecoder(output).Decode(where); err != nil {
 		t.Fatalf("%s reported nothing: %v", name, err)

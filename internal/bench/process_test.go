@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 )
 
 // Resource usage, as reported by the kernel and by Redis.
@@ -40,9 +41,7 @@ func infoOf(t testing.TB, clients []*redis.Client, section string, names ...stri
 	t.Helper()
 	for _, client := range clients {
 		info, err := client.Info(context.Background(), section).Result()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		for line := range strings.Lines(info) {
 			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 			if slices.Contains(names, name) {

@@ -17,6 +17,7 @@ import (
 
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
@@ -90,9 +91,7 @@ func (tb *testbed) start() *replica {
 	r := &replica{base: "http://" + address}
 	file := filepath.Join(tb.t.TempDir(), "log")
 	log, err := os.Create(file)
-	if err != nil {
-		tb.t.Fatal(err)
-	}
+	must.NoError(tb.t, err)
 	defer log.Close()
 	cmd := exec.Command(path, "serve")
 	for name, value := range tb.env {
@@ -135,9 +134,7 @@ func (tb *testbed) enrol() {
 	for _, email := range addresses(tb.graph) {
 		workers.Go(func() error { return tb.monitor(email) })
 	}
-	if err := workers.Wait(); err != nil {
-		tb.t.Fatal(err)
-	}
+	must.NoError(tb.t, workers.Wait())
 	tb.eventually("the mediator has all users", func() bool { return tb.mediator.stateCount() >= len(tb.graph.users) })
 	time.Sleep(idleTime)
 }

@@ -19,6 +19,7 @@ import (
 	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
@@ -40,9 +41,7 @@ func newACME(t *testing.T, cfg certs.ACMEConfig) *certs.ACME {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	a, err := certs.NewACME(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return a
 }
 
@@ -55,9 +54,7 @@ func unlocked(context.Context, string) (func(context.Context) error, error) {
 // the domain at a fourth, which does not order.
 func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 	shared, err := store.Open(store.Config{URL: redistest.Start(t).URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	t.Cleanup(shared.Close)
 	storage, verified := shared.Storage("acme"), programtest.Listen(t)
 	ca := startACMEServer(t, verified.Addr().(*net.TCPAddr).Port)

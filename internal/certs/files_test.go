@@ -9,6 +9,7 @@ import (
 	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -17,15 +18,11 @@ func TestChangedFilesAreReloaded(t *testing.T) {
 		log, out := programtest.Logger()
 		certFile, keyFile := certtest.Files(t, certtest.Key(t), domain, time.Now().Add(time.Hour))
 		c, err := certs.NewFiles(certs.FilesConfig{CertFile: certFile, KeyFile: keyFile, Log: log})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		serial := func() string {
 			time.Sleep(time.Second) // the files are read once a second
 			certificate, err := c.TLS().GetCertificate(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must.NoError(t, err)
 			return certificate.Leaf.SerialNumber.String()
 		}
 		first := serial()

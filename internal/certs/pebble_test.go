@@ -16,6 +16,7 @@ import (
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -43,9 +44,7 @@ func startACMEServer(t *testing.T, port int) *acmeServer {
 		"listenAddress": address, "managementListenAddress": management, "certificate": certFile, "privateKey": keyFile,
 		"httpPort": port, "tlsPort": port, "keyAlgorithm": "ecdsa",
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	filetest.Write(t, config, string(text))
 
 	a := &acmeServer{directory: "https://" + address + "/dir", caFile: certFile, roots: x509.NewCertPool(), log: &programtest.Output{}}

@@ -11,19 +11,19 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 )
 
 // Key returns a new ECDSA key.
 func Key(t testing.TB) crypto.Signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return key
 }
 
@@ -32,9 +32,7 @@ func Key(t testing.TB) crypto.Signer {
 func SelfSigned(t testing.TB, key crypto.Signer, host string, from, until time.Time) (certificate, private []byte) {
 	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "test authority"}, NotBefore: from, NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true,
@@ -45,13 +43,9 @@ func SelfSigned(t testing.TB, key crypto.Signer, host string, from, until time.T
 		template.DNSNames = []string{host}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	encoded, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})
 }
 
@@ -62,10 +56,7 @@ func Files(t testing.TB, key crypto.Signer, host string, until time.Time) (certF
 	certificate, private := SelfSigned(t, key, host, time.Now().AddDate(-1, 0, 0), until)
 	dir := t.TempDir()
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, text := range map[string][]byte{certFile: certificate, keyFile: private} {
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	filetest.Write(t, certFile, string(certificate))
+	filetest.Write(t, keyFile, string(private))
 	return certFile, keyFile
 }

@@ -8,13 +8,12 @@ import (
 
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 )
 
 func TestEffective(t *testing.T) {
 	c, _, err := parse(t, "--poll-interval=5s", "--monitor-token=of-the-flag")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	path := filetest.Temp(t, "secret", "redis://u:the-password@redis.example\n")
 	e := env{
 		"TENANT": "contoso.example", "AZURE_CLIENT_SECRET": "the-client-secret", "PORT": "5000", "POLL_INTERVAL": "7s",

@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/must"
 )
 
 // command is a command line like the program's.
@@ -24,9 +25,7 @@ func parse(t *testing.T, args ...string) (c command, out string, err error) {
 	var printed strings.Builder
 	c.Serve.Serve = config.NewServe()
 	parser, err := kong.New(&c, kong.Name("outlook-monitor"), kong.Writers(&printed, io.Discard), kong.Exit(func(int) {}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	_, err = parser.Parse(args)
 	return c, printed.String(), err
 }
@@ -58,9 +57,7 @@ func TestFlagsHaveSameEffectAsVariables(t *testing.T) {
 		value := cmp.Or(files[row.Name], "127.0.0.1:1") // valid or not, flag and variable must have the same result
 		t.Run(row.Name, func(t *testing.T) {
 			c, _, err := parse(t, row.Flag+"="+value)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must.NoError(t, err)
 			fromEnv, envErr := new(config.Serve).Settings(required().with(row.Name, value).get)
 			fromFlag, flagErr := c.Serve.Settings(old.and(required()).with(row.Name, "another").get)
 			if !reflect.DeepEqual(fromFlag, fromEnv) || !reflect.DeepEqual(flagErr, envErr) {

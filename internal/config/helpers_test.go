@@ -10,6 +10,7 @@ import (
 
 	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/must"
 )
 
 // env is an environment.
@@ -85,8 +86,6 @@ func ecdsaPair(t *testing.T) (certificate, key string) {
 func rsaPair(t *testing.T, bits int) (certificate, key string) {
 	t.Helper()
 	private, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return certtest.Files(t, private, "", time.Now().Add(time.Hour))
 }

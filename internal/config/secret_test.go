@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/must"
 )
 
 // container has a value in every kind of field that a printer may visit.
@@ -52,9 +53,7 @@ func printed[T any](t *testing.T, v T) string {
 	}
 	for _, value := range []any{v, &v, c, &c, map[string]any{"k": v}} {
 		text, err := json.Marshal(value)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		out.Write(text)
 	}
 	return out.String()
@@ -92,9 +91,7 @@ func TestSettingsPrintNoSecrets(t *testing.T) {
 	e["MEDIATOR_URL"], e["REDIS_URL"] = "http://u:"+password+"@mediator.example", "redis://:"+password+"@redis.example?password="+password
 	e["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://u:" + password + "@collector.example"
 	flags, _, err := parse(t, "--monitor-token="+password, "--redis-url=redis://:"+password+"@h")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	text := printed(t, settings(t, e)) + printed(t, flags.Serve)
 	for _, secret := range []string{password, "aHVzaC1odXNo"} {
 		if found := leaks(text, secret); len(found) > 0 {

@@ -16,6 +16,7 @@ import (
 
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -225,9 +226,7 @@ func TestColours(t *testing.T) {
 		{Name: "settings", Status: doctor.OK, Found: "no mistakes"},
 	} {
 		report := doctor.Report{OK: r.Status == doctor.OK, Checks: []doctor.Result{r}}
-		if err := errors.Join(p.Result(r), p.Summary(report)); err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, errors.Join(p.Result(r), p.Summary(report)))
 	}
 	want := "  \x1b[1;31mfailed\x1b[0m   Redis              refuses the connection\n" +
 		"           \x1b[36m→ \x1b[0mstart Redis\n\n\x1b[1;31m1 failed\x1b[0m\n" +

@@ -16,6 +16,7 @@ import (
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/doctor"
 	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
@@ -167,13 +168,9 @@ func (f *fixture) run() doctor.Report {
 		f.cfg.Redis = nil
 	}
 	report, err := doctor.Run(f.t.Context(), f.cfg)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must.NoError(f.t, err)
 	text, err := json.Marshal(report)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must.NoError(f.t, err)
 	for _, hidden := range []string{secret, ann} {
 		if strings.Contains(string(text), hidden) {
 			f.t.Errorf("the report contains %q: %s", hidden, text)

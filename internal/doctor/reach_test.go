@@ -13,15 +13,14 @@ import (
 
 	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/must"
 )
 
 // startTLS starts a server with a self-signed certificate for a host or an IP address.
 func startTLS(t *testing.T, host string, expires time.Time, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	certificate, err := tls.LoadX509KeyPair(certtest.Files(t, certtest.Key(t), host, expires))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // failed handshakes are expected
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}

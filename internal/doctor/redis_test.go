@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
@@ -69,9 +70,7 @@ func TestRedisPasswordRemedies(t *testing.T) {
 	server := redistest.Start(t, `requirepass "p/w@:1"`)
 	check := func(t *testing.T, url string) doctor.Result {
 		redis, err := store.Open(store.Config{URL: url})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		defer redis.Close()
 		f := newFixture(t)
 		f.env["REDIS_URL"], f.cfg.Redis = url, redis

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -29,13 +30,9 @@ type replica struct {
 func (r *replica) start(env ...string) {
 	r.t.Helper()
 	path, err := r.program()
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	must.NoError(r.t, err)
 	log, err := os.OpenFile(r.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	must.NoError(r.t, err)
 	defer log.Close()
 	cmd := exec.Command(path, "serve")
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(env, r.env...), log, log

@@ -5,24 +5,22 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"outlook-monitor/internal/must"
 )
 
 // Read returns the text of a file, whose path may be in parts.
 func Read(t testing.TB, path ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(path...))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return string(text)
 }
 
 // Write writes a file that only its owner can read.
 func Write(t testing.TB, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 // Temp writes a file of this name in a new directory, and returns its path.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/must"
 )
 
 // stub is a server that accepts every login and gives answers that graphsim does not.
@@ -65,9 +66,7 @@ func serveNobody(t testing.TB) string {
 func (s *stub) client(t testing.TB) *graph.Client {
 	t.Helper()
 	c, err := graph.New(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return c
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 )
 
 func TestTokenVerifiesWithPublishedKeys(t *testing.T) {
@@ -42,9 +43,7 @@ func TestTokenVerifiesWithPublishedKeys(t *testing.T) {
 			claims := jwt.MapClaims{}
 			token, err := jwt.ParseWithClaims(f.token, claims, func(*jwt.Token) (any, error) { return public, nil },
 				jwt.WithAudience(f.URL()), jwt.WithValidMethods([]string{"RS256"}))
-			if err != nil {
-				t.Fatal(err)
-			}
+			must.NoError(t, err)
 			if token.Header["kid"] != set.Keys[0].Kid || claims["tid"] != f.TenantID() || claims["appid"] != graphsim.DefaultClientID {
 				t.Errorf("token = %v %v, want key %s, tenant and application", token.Header, claims, set.Keys[0].Kid)
 			}

@@ -7,6 +7,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/must"
 )
 
 // Graph is a local Graph. Its methods fail the test where those of its Server return an error.
@@ -29,9 +30,7 @@ func Start(t testing.TB, cfg graphsim.Config) Graph {
 // Must fails the test if there is an error.
 func (g Graph) Must(err error) {
 	g.T.Helper()
-	if err != nil {
-		g.T.Fatal(err)
-	}
+	must.NoError(g.T, err)
 }
 
 // Roots returns the certificate authority to trust.

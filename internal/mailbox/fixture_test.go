@@ -12,6 +12,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/store"
@@ -111,9 +112,7 @@ func newFixture(t *testing.T, before ...func(*fixture)) *fixture {
 	f := &fixture{t: t, tenure: ownertest.Lease.Tenure, worker: &recorder{known: map[ooo.RecordID]bool{}}}
 	opened, url := ownertest.Open(t, store.Config{Fingerprint: t.Name(), OnDamaged: func(string) { f.damaged.Add(1) }})
 	options, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	f.store, f.raw = &faulty{Store: opened}, redis.NewClient(options)
 	t.Cleanup(func() { _ = f.raw.Close() })
 	for _, prepare := range before {
@@ -176,9 +175,7 @@ func (f *fixture) hintWish() {
 // put sets a field of a hash in Redis.
 func (f *fixture) put(key, field string, value any) {
 	f.t.Helper()
-	if err := f.raw.HSet(f.t.Context(), key, field, value).Err(); err != nil {
-		f.t.Fatal(err)
-	}
+	must.NoError(f.t, f.raw.HSet(f.t.Context(), key, field, value).Err())
 }
 
 // field returns a field of a hash in Redis, empty if it does not exist.
@@ -222,9 +219,7 @@ func (f *fixture) removed() {
 func (f *fixture) stored() ooo.Wish {
 	f.t.Helper()
 	wish, err := f.store.Wish(f.t.Context(), ann)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must.NoError(f.t, err)
 	return wish
 }
 

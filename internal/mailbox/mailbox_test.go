@@ -12,6 +12,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/store"
@@ -112,9 +113,7 @@ func TestWishes(t *testing.T) {
 			f.put(fmt.Sprint("om:{om}:records:", id.Partition()), "damaged", "3:{")
 			f.put(wishes, "bob@contoso.example", "x:{")
 			h := ooo.Hint{ID: bobID, Kind: ooo.HintWish, Subject: "bob@contoso.example", Nonce: "n"}
-			if err := f.store.LeaveHints(t.Context(), false, h); err != nil {
-				t.Fatal(err)
-			}
+			must.NoError(t, f.store.LeaveHints(t.Context(), false, h))
 		})
 		f.mailboxOf(annID, "the record", monitored)
 		await.True(t, "both are reported", func() bool { return f.damaged.Load() == 2 })
@@ -150,9 +149,7 @@ func TestFailingSavesDelayNoOtherWish(t *testing.T) {
 func TestHints(t *testing.T) {
 	f := monitoring(t)
 	h := ooo.Hint{ID: annID, Kind: ooo.HintRead}
-	if err := f.LeaveHints(t.Context(), h, ooo.Hint{ID: "nobody", Kind: ooo.HintRead}); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, f.LeaveHints(t.Context(), h, ooo.Hint{ID: "nobody", Kind: ooo.HintRead}))
 	await.True(t, "the worker is called", func() bool { return f.worker.hinted.Load() == 1 })
 	f.acquire(bobPartition) // reads the hints
 	await.True(t, "the unknown mailbox is counted", func() bool { return f.unknown.Load() == 1 })
@@ -161,9 +158,7 @@ func TestHints(t *testing.T) {
 		t.Fatalf("pending = %v, want one", first)
 	}
 	f.Hint(h) // again, before the first was carried out
-	if err := f.RemoveHints(t.Context(), first...); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, f.RemoveHints(t.Context(), first...))
 	second := f.Hints(h.ID, ooo.HintRead)
 	if len(second) != 1 || second[0].Nonce == first[0].Nonce {
 		t.Fatalf("pending = %v, want the second", second)

@@ -7,6 +7,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mediatorsim"
+	"outlook-monitor/internal/must"
 )
 
 func TestCallInFlightIsCut(t *testing.T) {
@@ -22,9 +23,7 @@ func TestCallInFlightIsCut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			received := make(chan mediatorsim.Call, 10)
 			s, err := mediatorsim.New(mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})
-			if err != nil {
-				t.Fatal(err)
-			}
+			must.NoError(t, err)
 			stop := await.Run(t, s.Run)
 			s.Add(ann)
 			s.Answer(func(mediatorsim.Call) mediatorsim.Reaction { return mediatorsim.Reaction{Delay: time.Hour} })

@@ -11,6 +11,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mediatorsim"
+	"outlook-monitor/internal/must"
 )
 
 const (
@@ -26,9 +27,7 @@ var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 func start(t *testing.T, cfg mediatorsim.Config) *mediatorsim.Server {
 	t.Helper()
 	s, err := mediatorsim.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	await.Run(t, s.Run)
 	return s
 }
@@ -37,9 +36,7 @@ func start(t *testing.T, cfg mediatorsim.Config) *mediatorsim.Server {
 func send(t *testing.T, url, body string, header ...string) (status int, text string) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	request.Header.Set("Content-Type", "application/json")
 	for pair := range slices.Chunk(header, 2) {
 		request.Header.Set(pair[0], pair[1])
@@ -50,9 +47,7 @@ func send(t *testing.T, url, body string, header ...string) (status int, text st
 	}
 	defer response.Body.Close()
 	read, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return response.StatusCode, string(read)
 }
 

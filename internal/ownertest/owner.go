@@ -9,6 +9,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -66,7 +67,5 @@ func (o *Owner) InTime() bool { return !o.late.Load() }
 // Hint leaves a hint.
 func (o *Owner) Hint(h ooo.Hint) {
 	o.t.Helper()
-	if err := o.LeaveHints(o.t.Context(), h); err != nil {
-		o.t.Fatal(err)
-	}
+	must.NoError(o.t, o.LeaveHints(o.t.Context(), h))
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
 )
@@ -33,9 +34,7 @@ type Store struct {
 func Open(t *testing.T, cfg store.Config) (s *Store, url string) {
 	t.Helper()
 	url, stop, err := store.StartEmbedded()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	t.Cleanup(stop)
 	cfg.URL = url
 	return open(t, cfg), url
@@ -46,9 +45,7 @@ func Open(t *testing.T, cfg store.Config) (s *Store, url string) {
 func InBubble(t *testing.T, test func(t *testing.T, s *Store)) {
 	t.Helper()
 	url, stop, err := store.StartEmbedded()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	defer stop()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, store.Config{URL: url})
@@ -60,9 +57,7 @@ func InBubble(t *testing.T, test func(t *testing.T, s *Store)) {
 func open(t *testing.T, cfg store.Config) *Store {
 	t.Helper()
 	opened, err := store.Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	t.Cleanup(opened.Close)
 	var swaps []store.Swap
 	for p := range ooo.Partitions {
@@ -78,9 +73,7 @@ func open(t *testing.T, cfg store.Config) *Store {
 func (s *Store) Put(t *testing.T, m *ooo.Mailbox) {
 	t.Helper()
 	m.Version = 1
-	if err := s.Store.Save(t.Context(), store.Save{Lease: Lease, Record: m}); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, s.Store.Save(t.Context(), store.Save{Lease: Lease, Record: m}))
 }
 
 // ChangeWish changes a wish by compare-and-swap, as the API does, and returns the hint that
@@ -89,9 +82,7 @@ func (s *Store) ChangeWish(t *testing.T, address string, change func(w *ooo.Wish
 	t.Helper()
 	for {
 		old, err := s.Store.Wish(t.Context(), address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		next := old
 		next.Address, next.Nonce, next.At = address, rand.Text(), time.Now()
 		change(&next)
@@ -107,9 +98,7 @@ func (s *Store) ChangeWish(t *testing.T, address string, change func(w *ooo.Wish
 func (s *Store) Record(t *testing.T, id ooo.RecordID) *ooo.Mailbox {
 	t.Helper()
 	m, err := s.LoadRecord(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return m
 }
 

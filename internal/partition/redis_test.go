@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
@@ -32,9 +33,7 @@ func newRedisEnv(t *testing.T, url string, n int) *env {
 
 func (e *env) open(url string) *store.Store {
 	s, err := store.Open(store.Config{URL: url})
-	if err != nil {
-		e.Fatal(err)
-	}
+	must.NoError(e, err)
 	e.Cleanup(s.Close)
 	return s
 }
@@ -117,9 +116,7 @@ func testFailover(t *testing.T, url string, failOver func()) {
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
 	url, stop, err := store.StartEmbedded()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	t.Cleanup(stop)
 	e := &env{T: t}
 	s := e.open(url)

@@ -15,6 +15,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/poll"
@@ -327,9 +328,7 @@ func (f *fixture) putNewer(newer *ooo.Mailbox) {
 	f.Helper()
 	newer.Version += 5
 	err := f.store.Store.Save(f.Context(), store.Save{Lease: ownertest.Lease, Record: newer, Overwrite: true})
-	if err != nil {
-		f.Fatal(err)
-	}
+	must.NoError(f, err)
 }
 
 // hint leaves a hint for a mailbox.
@@ -350,9 +349,7 @@ func (f *fixture) readsIn(d time.Duration) []time.Time {
 func (f *fixture) hints() int {
 	f.Helper()
 	all, err := f.store.Hints(f.Context())
-	if err != nil {
-		f.Fatal(err)
-	}
+	must.NoError(f, err)
 	return len(slices.DeleteFunc(all, func(h ooo.Hint) bool { return h.Kind == ooo.HintWish }))
 }
 
@@ -360,9 +357,7 @@ func (f *fixture) hints() int {
 func (f *fixture) history(name string) map[ooo.EventKind]int {
 	f.Helper()
 	events, err := f.store.History(f.Context(), name+"@contoso.example", 100)
-	if err != nil {
-		f.Fatal(err)
-	}
+	must.NoError(f, err)
 	counts := map[ooo.EventKind]int{}
 	for _, e := range events {
 		counts[e.Kind]++

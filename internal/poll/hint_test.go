@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/poll"
 )
@@ -104,9 +105,7 @@ func TestMinimumGapBetweenHintedReads(t *testing.T) {
 
 func TestHintsOfDrainingPartitionDelayNoOther(t *testing.T) {
 	run(t, rarely, annAndBob, func(f *fixture) {
-		if err := f.registry.Drain(f.Context(), ooo.RecordID(annID).Partition()); err != nil {
-			f.Fatal(err)
-		}
+		must.NoError(f, f.registry.Drain(f.Context(), ooo.RecordID(annID).Partition()))
 		f.graph.takeAllReads()
 		for range 5 {
 			f.hint("ann", notification)

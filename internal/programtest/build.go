@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"testing"
+
+	"outlook-monitor/internal/must"
 )
 
 // Build compiles outlook-monitor into dir, passes flags to go build, and returns the
@@ -66,9 +68,7 @@ func FreeAddress(t testing.TB) string {
 func Listen(t testing.TB) net.Listener {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	return ln
 }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/must"
 )
 
 // Process is a child process. It never outlives its test, and on Linux not even a test
@@ -40,9 +42,7 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 			close(exited)
 		}
 	}()
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, <-started)
 	p := &Process{Exited: exited, cmd: cmd}
 	t.Cleanup(p.Kill)
 	return p

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/must"
 )
 
 //go:embed clock.c.txt
@@ -19,9 +21,7 @@ func StartWithClock(t testing.TB) *Server {
 	dir := t.TempDir()
 	source, library, ahead := dir+"/clock.c", dir+"/clock.so", dir+"/ahead"
 	for path, content := range map[string][]byte{source: clockSource, ahead: make([]byte, 8)} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, os.WriteFile(path, content, 0o600))
 	}
 	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v: %s", err, out)
@@ -35,9 +35,7 @@ func StartWithClock(t testing.TB) *Server {
 func (s *Server) SetClock(ahead time.Duration) {
 	s.t.Helper()
 	file, err := os.OpenFile(s.clock, os.O_WRONLY, 0)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must.NoError(s.t, err)
 	defer file.Close()
 	if _, err := file.Write(binary.NativeEndian.AppendUint64(nil, uint64(ahead))); err != nil {
 		s.t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/certtest"
+	"outlook-monitor/internal/must"
 )
 
 // Entra is a redis-server with TLS that simulates Azure Managed Redis with Microsoft Entra
@@ -29,13 +30,9 @@ func StartEntra(t testing.TB) *Entra {
 	t.Helper()
 	certFile, keyFile := certtest.Files(t, certtest.Key(t), "127.0.0.1", time.Now().Add(24*time.Hour))
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	e := &Entra{CAFile: certFile, server: Start(t, "requirepass an-access-key"), addr: ln.Addr().String()}
 	e.server.proxy(ln, func(client net.Conn) net.Conn { return &session{Conn: client, tokens: &e.tokens} })
 	return e

@@ -6,6 +6,8 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+
+	"outlook-monitor/internal/must"
 )
 
 // proxy forwards the connections that ln accepts to the server. wrap returns a connection
@@ -44,9 +46,7 @@ func (s *Server) forward(client net.Conn) {
 func (s *Server) FakeVersion(version string) string {
 	s.t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must.NoError(s.t, err)
 	s.proxy(ln, func(client net.Conn) net.Conn { return masked{client, version} })
 	return "redis://" + ln.Addr().String()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -21,9 +22,7 @@ import (
 func dial(t *testing.T, url string) *redis.Client {
 	t.Helper()
 	o, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	o.MaxRetries, o.DialerRetries = -1, 1
 	client := redis.NewClient(o)
 	t.Cleanup(func() { _ = client.Close() })
@@ -55,12 +54,8 @@ func TestServerEndsWithProcess(t *testing.T) {
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), asChild+"=1", "TMPDIR="+t.TempDir())
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
+	must.NoError(t, cmd.Start())
 	address := ""
 	for lines := bufio.NewScanner(out); address == "" && lines.Scan(); {
 		_, address, _ = strings.Cut(lines.Text(), "listening on ")
@@ -89,9 +84,7 @@ func TestFullDisk(t *testing.T) {
 	await.True(t, "writes succeed again", func() bool { return client.Set(t.Context(), "k", "again", 0).Err() == nil })
 	// While an fsync is slow, everysec delays writes to the file.
 	err := errors.Join(client.ConfigSet(t.Context(), "appendfsync", "always").Err(), client.Set(t.Context(), "k", "after", 0).Err())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	s.Restart()
 	if got, err := client.Get(t.Context(), "k").Result(); got != "after" || err != nil {
 		t.Errorf("after a restart = %q, %v, want after", got, err)

@@ -22,6 +22,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
 
@@ -85,9 +86,7 @@ func (s *Server) configure(options []string) {
 		lines = append(lines, "appendonly yes", "appendfsync always", `save ""`)
 	}
 	lines = append(lines, options...) // a later line overrides an earlier one
-	if err := os.WriteFile(s.file("redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+	must.NoError(s.t, os.WriteFile(s.file("redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 }
 
 func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
@@ -102,9 +101,7 @@ func (s *Server) run() bool {
 		args = append(args, "--sentinel")
 	}
 	log, err := os.OpenFile(s.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must.NoError(s.t, err)
 	defer log.Close()
 	cmd := exec.Command(program, args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), s.env...), log, log
@@ -186,9 +183,7 @@ func (s *Server) RestartEmpty() {
 	s.t.Helper()
 	s.Kill()
 	for _, data := range []string{"appendonlydir", "dump.rdb"} {
-		if err := os.RemoveAll(s.file(data)); err != nil {
-			s.t.Fatal(err)
-		}
+		must.NoError(s.t, os.RemoveAll(s.file(data)))
 	}
 	s.Restart()
 }
@@ -209,12 +204,8 @@ func (s *Server) RestartFromSnapshot() {
 
 func (s *Server) copyData(from, to string) {
 	s.t.Helper()
-	if err := os.RemoveAll(s.file(to)); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.CopyFS(s.file(to), os.DirFS(s.file(from))); err != nil {
-		s.t.Fatal(err)
-	}
+	must.NoError(s.t, os.RemoveAll(s.file(to)))
+	must.NoError(s.t, os.CopyFS(s.file(to), os.DirFS(s.file(from))))
 }
 
 // Pause stops the server without closing its connections, until [Server.Resume].
@@ -234,9 +225,7 @@ func (s *Server) signal(signal syscall.Signal) {
 func (s *Server) FillDisk() {
 	s.t.Helper()
 	files, err := filepath.Glob(s.file("appendonlydir/*.aof"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must.NoError(s.t, err)
 	var size int64
 	for _, path := range files {
 		if info, err := os.Stat(path); err == nil {

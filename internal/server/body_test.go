@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/server"
 )
 
@@ -75,9 +76,7 @@ func TestTooLongBodyIsSentFirst(t *testing.T) {
 		"undeclared length": undeclared + "\r\nHost: a\r\n\r\n" + chunked(spaces(12*mib)) + "0\r\n\r\n",
 	} {
 		conn, err := net.Dial("tcp", s.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		defer conn.Close()
 		if _, err := io.WriteString(conn, request); err != nil {
 			t.Errorf("%s: the body can't be sent: %v", name, err)

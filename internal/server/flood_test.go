@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
@@ -71,9 +72,7 @@ func TestFlood(t *testing.T) {
 	open := func(n int, text string) {
 		for range n {
 			conn, err := net.Dial("tcp", ln.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			must.NoError(t, err)
 			conns = append(conns, conn)
 			attackers.Go(func() { _, _ = io.WriteString(conn, text) })
 		}
@@ -90,9 +89,7 @@ func TestFlood(t *testing.T) {
 	grown := int64(0)
 	for range 20 {
 		answer, err := client.Post("http://"+ln.Addr().String()+notifications, "application/json", strings.NewReader(`{"value":[]}`))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		_ = answer.Body.Close()
 		if answer.StatusCode != http.StatusAccepted {
 			t.Errorf("answer to a notification = %d, want 202", answer.StatusCode)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/certtest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 )
@@ -144,9 +145,7 @@ func TestListenerFailure(t *testing.T) {
 // TestResponseHeaders expects nothing that names the server, and HSTS only over TLS.
 func TestResponseHeaders(t *testing.T) {
 	certificate, err := tls.LoadX509KeyPair(certtest.Files(t, certtest.Key(t), "", time.Now().Add(time.Hour)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
 	for scheme, tt := range map[string]struct {
@@ -159,9 +158,7 @@ func TestResponseHeaders(t *testing.T) {
 		ln := programtest.Listen(t)
 		serving(t, ln, hello, tt.cfg)
 		response, err := (&http.Client{Transport: transport}).Get(scheme + "://" + ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		_ = response.Body.Close()
 		for _, usual := range []string{"Content-Length", "Content-Type", "Date"} {
 			response.Header.Del(usual)

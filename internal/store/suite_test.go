@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
@@ -33,9 +34,7 @@ var suites = []map[string]func(*testing.T, *fixture){ownersSuite, saveSuite, hin
 
 func TestEmbedded(t *testing.T) {
 	url, stop, err := store.StartEmbedded()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	t.Cleanup(stop)
 	runSuites(t, url)
 	if got, err := open(t, url).Inspect(t.Context()); len(got.Findings) != 0 || err != nil {
@@ -140,9 +139,7 @@ func (f *fixture) flush() {
 // must ends the test on an error.
 func (f *fixture) must(err error) {
 	f.t.Helper()
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must.NoError(f.t, err)
 }
 
 // wantErr ends the test unless err is want.

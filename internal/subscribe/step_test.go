@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/subscribe"
 )
@@ -81,9 +82,7 @@ func TestEventsOfCoveredMailbox(t *testing.T) {
 			f.loseAll()
 			for _, event := range []ooo.LifecycleKind{ooo.SubscriptionWasRemoved, ooo.ReauthorizationRequired} {
 				h := ooo.Hint{ID: annID, Kind: ooo.HintSubscription, Subject: string(event), Nonce: string(event)}
-				if err := f.store.LeaveHints(f.t.Context(), false, h); err != nil {
-					f.t.Fatal(err)
-				}
+				must.NoError(f.t, f.store.LeaveHints(f.t.Context(), false, h))
 			}
 		}, "patch sub-1, patch sub-1, create", "sub-2", 1},
 		"check from a clock an hour ahead": {func(f *fixture) {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/telemetry"
 )
@@ -64,9 +65,7 @@ func TestSpansAreExported(t *testing.T) {
 			}, m.Exported, slog.New(slog.DiscardHandler))
 			_, span := tracing.Tracer().Start(t.Context(), "read")
 			span.End()
-			if err := tracing.Close(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must.NoError(t, tracing.Close(t.Context()))
 			if n := series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="ok"}`); n != "1" {
 				t.Fatalf("exported spans = %q, want 1", n)
 			}
@@ -159,9 +158,7 @@ func (r *receiver) open(t *testing.T, variables map[string]string, exported func
 		t.Setenv(name, value)
 	}
 	tracing, err := telemetry.OpenTracing(t.Context(), build, exported, log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return tracing
 }
 
@@ -175,9 +172,7 @@ func TestSamplerVariables(t *testing.T) {
 	_, inner := tracing.Tracer().Start(ctx, "deliver")
 	inner.End()
 	outer.End()
-	if err := tracing.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, tracing.Close(t.Context()))
 }
 
 func TestExportFailuresAreCountedAndLoggedOnce(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/telemetry"
 )
 
@@ -51,9 +52,7 @@ func row(f *dto.MetricFamily) string {
 func TestMetricsTable(t *testing.T) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, withAllMetrics())))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	descriptions := make(chan *prometheus.Desc, 1000)
 	telemetry.NewMetrics(build).Describe(descriptions)
 	close(descriptions)
@@ -114,9 +113,7 @@ func TestDashboardIsWellFormed(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal([]byte(filetest.Read(t, dashboard)), &d); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, json.Unmarshal([]byte(filetest.Read(t, dashboard)), &d))
 	var variables []string
 	for _, v := range d.Templating.List {
 		variables = append(variables, v.Type+" "+v.Name)

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/baggage"
 	oteltrace "go.opentelemetry.io/otel/trace"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/telemetry"
 )
 
@@ -21,29 +22,21 @@ var traceparent = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-0[01]$`)
 // TestTraceparentOfOutgoingCalls exports no spans. cmd/outlook-monitor tests what is exported.
 func TestTraceparentOfOutgoingCalls(t *testing.T) {
 	tracing, err := telemetry.OpenTracing(t.Context(), build, func(int, error) {}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	headers := make(chan http.Header, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { headers <- r.Header.Clone() }))
 	defer server.Close()
 	bag, err := baggage.Parse("address=ann")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	ctx := baggage.ContextWithBaggage(t.Context(), bag)
 	client := http.Client{Transport: tracing.Transport(http.DefaultTransport)}
 	// call makes a request and returns the trace id that the server received.
 	call := func(ctx context.Context) string {
 		request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/users/ann@contoso.example", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		request.Header.Set("Authorization", "Bearer x")
 		response, err := client.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		_ = response.Body.Close()
 		h := <-headers
 		if h.Get("Authorization") != "Bearer x" || h.Get("Baggage") != "" {

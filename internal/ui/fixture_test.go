@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/ui"
@@ -110,16 +111,12 @@ var client = http.Client{CheckRedirect: func(*http.Request, []*http.Request) err
 func (r request) open(t *testing.T, base string) *http.Response {
 	t.Helper()
 	q, err := http.NewRequestWithContext(t.Context(), r.method, base+r.path, strings.NewReader(r.body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	for name, value := range r.header {
 		q.Header.Set(name, value)
 	}
 	response, err := client.Do(q)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	t.Cleanup(func() { response.Body.Close() })
 	return response
 }
@@ -128,9 +125,7 @@ func (r request) send(t *testing.T, base string) (*http.Response, string) {
 	t.Helper()
 	response := r.open(t, base)
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return response, string(text)
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -182,9 +183,7 @@ func TestChartsSumReplicas(t *testing.T) {
 		Late        []int64
 		StepMS      int64 `json:"stepMs"`
 	}
-	if err := json.Unmarshal([]byte(body), &got); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, json.Unmarshal([]byte(body), &got))
 	if want := now.Add(-time.Hour - 10*time.Second); !got.From.Equal(want) || len(got.Reads) != 360 {
 		t.Errorf("chart = %d steps from %v, want 360 from %v", len(got.Reads), got.From, want)
 	}
