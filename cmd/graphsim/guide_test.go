@@ -83,8 +83,7 @@ func TestGuideFaults(t *testing.T) {
 	set := func(fault map[string]any) (int, string) {
 		body, err := json.Marshal(fault)
 		must.NoError(t, err)
-		status, answer := ask(t, http.DefaultClient, http.MethodPost, control+"/faults", nil, string(body))
-		return status, string(answer)
+		return ask(t, http.DefaultClient, http.MethodPost, control+"/faults", nil, string(body))
 	}
 	requests := codes(rows(t, "kind")[0][2])
 	kinds := map[string][]string{} // by operation

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -52,17 +51,12 @@ func launch(t *testing.T, args ...string) map[string]string {
 }
 
 // ask sends a request and returns status and body.
-func ask(t *testing.T, client *http.Client, method, target string, header http.Header, body string) (int, []byte) {
+func ask(t *testing.T, client *http.Client, method, target string, header http.Header, body string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 	must.NoError(t, err)
-	req.Header = header
-	resp, err := client.Do(req)
-	must.NoError(t, err)
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	must.NoError(t, err)
-	return resp.StatusCode, answer
+	request.Header = header
+	return programtest.Send(client, request)
 }
 
 // trusting returns a client that trusts only the authority in file.
@@ -94,7 +88,7 @@ func TestPrintedSettings(t *testing.T) {
 	var login struct {
 		Token string `json:"access_token"`
 	}
-	if err := json.Unmarshal(body, &login); err != nil || login.Token == "" {
+	if err := json.Unmarshal([]byte(body), &login); err != nil || login.Token == "" {
 		t.Fatalf("login = %s, want a token", body)
 	}
 	bearer := http.Header{"Authorization": {"Bearer " + login.Token}}
@@ -112,7 +106,7 @@ func TestPrintedSettings(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			status, body := ask(t, client, "GET", tt.url, bearer, "")
-			if status != tt.status || !bytes.Contains(body, []byte(tt.part)) {
+			if status != tt.status || !strings.Contains(body, tt.part) {
 				t.Errorf("GET %s = %d %s, want %d with %s", tt.url, status, body, tt.status, tt.part)
 			}
 		})
@@ -130,7 +124,7 @@ func TestAuthoritySurvivesRestart(t *testing.T) {
 	if err != nil || key.Mode().Perm() != 0o600 {
 		t.Errorf("key file = %v, %v, want mode 0600", key, err)
 	}
-	metadata := func(set map[string]string) (int, []byte) {
+	metadata := func(set map[string]string) (int, string) {
 		return ask(t, client, "GET", set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/v2.0/.well-known/openid-configuration", nil, "")
 	}
 	if status, body := metadata(launch(t, "--ca-file", ca)); status != http.StatusOK {
@@ -151,7 +145,7 @@ func TestSeed(t *testing.T) {
 			t.Errorf("hint = %q, want it to name --ca-file", hint)
 		}
 		_, body := ask(t, http.DefaultClient, "GET", set["control API"]+"/users", nil, "")
-		return set["users"] + string(body)
+		return set["users"] + body
 	}
 	first, again, other, none := ids("--seed=7"), ids("--seed=7"), ids("--seed=8"), ids("--users=0")
 	if again != first || other == first || none != `{"users":[]}` {

@@ -2,7 +2,7 @@ package main_test
 
 import (
 	"flag"
-	"io"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -81,7 +81,7 @@ func (tb *testbed) in(t *testing.T) *testbed {
 type program struct {
 	*programtest.Process
 	t   testing.TB
-	log *programtest.Output
+	log programtest.Log
 }
 
 // command returns a command that runs the program with the environment of the testbed.
@@ -111,16 +111,8 @@ func (tb *testbed) startReady() *program {
 
 func startProgram(t testing.TB, cmd *exec.Cmd) *program {
 	t.Helper()
-	p := &program{t: t, log: &programtest.Output{}}
-	cmd.Stdout, cmd.Stderr = p.log, p.log
-	p.Process = programtest.Start(t, cmd)
-	t.Cleanup(func() {
-		if t.Failed() {
-			lines := strings.Split(p.log.String(), "\n")
-			t.Logf("log of %v:\n%s", cmd.Args[1:], strings.Join(lines[max(0, len(lines)-40):], "\n"))
-		}
-	})
-	return p
+	log := programtest.NewLog(t, fmt.Sprint(cmd.Args[1:]))
+	return &program{log.Start(cmd), t, log}
 }
 
 // stop stops the program with SIGTERM. It must exit with 0.
@@ -165,21 +157,7 @@ func (tb *testbed) ask(method, path, contentType, body string) (status int, answ
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
-	return send(request)
-}
-
-// send returns status 0 and the text of the error if there is no response.
-func send(request *http.Request) (status int, answer string) {
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0, err.Error()
-	}
-	return response.StatusCode, string(text)
+	return programtest.Send(http.DefaultClient, request)
 }
 
 func (tb *testbed) get(path string) (status int, answer string) {

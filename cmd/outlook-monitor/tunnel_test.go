@@ -101,7 +101,7 @@ func TestTunnelExposesOnlyGraphPaths(t *testing.T) {
 		must.NoError(t, err)
 		request.Host = host
 		request.SetBasicAuth("mediator", "the-token")
-		return send(request)
+		return programtest.Send(http.DefaultClient, request)
 	}
 	through := func(method, path string) int {
 		status, _ := ask("monitor.ngrok.example", method, path)

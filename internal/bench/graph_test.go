@@ -63,7 +63,7 @@ func (g *graph) tryCall(method, path string, body, answer any) error {
 	if answer == nil {
 		return nil
 	}
-	return json.Unmarshal(text, answer)
+	return json.Unmarshal([]byte(text), answer)
 }
 
 func (g *graph) stats() (s graphsim.Stats) {

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"testing"
 
 	"outlook-monitor/internal/must"
+	"outlook-monitor/internal/programtest"
 )
 
 // client is used for all plain HTTP requests.
@@ -18,21 +18,13 @@ var client = &http.Client{Transport: &http.Transport{
 
 // send sends a JSON body and returns the answer. Without an answer the status is 0 and
 // the text is the error.
-func send(method, url string, body []byte) (status int, answer []byte) {
+func send(method, url string, body []byte) (status int, answer string) {
 	request, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
-		return 0, []byte(err.Error())
+		return 0, err.Error()
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, []byte(err.Error())
-	}
-	defer response.Body.Close()
-	if answer, err = io.ReadAll(response.Body); err != nil {
-		return 0, []byte(err.Error())
-	}
-	return response.StatusCode, answer
+	return programtest.Send(client, request)
 }
 
 // post sends a JSON body and checks the status of the answer.

@@ -78,17 +78,10 @@ func startRole(t testing.TB, name string, params, where any) *programtest.Proces
 	cmd.Stderr = os.Stderr
 	output, err := cmd.StdoutPipe()
 	must.NoError(t, err)
-	p := launch(t, cmd)
+	p := programtest.Start(t, cmd)
+	t.Cleanup(func() { p.Stop() })
 	if err := json.NewDecoder(output).Decode(where); err != nil {
 		t.Fatalf("%s reported nothing: %v", name, err)
 	}
-	return p
-}
-
-// launch starts a process and stops it with the benchmark.
-func launch(t testing.TB, cmd *exec.Cmd) *programtest.Process {
-	t.Helper()
-	p := programtest.Start(t, cmd)
-	t.Cleanup(func() { p.Stop() })
 	return p
 }

@@ -111,5 +111,5 @@ func (tb *testbed) saveProfile(name string, seconds int) {
 	if status != http.StatusOK {
 		tb.t.Fatalf("the profile = %d %.200s, want 200", status, text)
 	}
-	filetest.Write(tb.t, filepath.Join(dir, "program-"+name+".pprof"), string(text))
+	filetest.Write(tb.t, filepath.Join(dir, "program-"+name+".pprof"), text)
 }

@@ -6,9 +6,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -89,23 +86,13 @@ func (tb *testbed) start() *replica {
 	}
 	address := programtest.FreeAddress(tb.t)
 	r := &replica{base: "http://" + address}
-	file := filepath.Join(tb.t.TempDir(), "log")
-	log, err := os.Create(file)
-	must.NoError(tb.t, err)
-	defer log.Close()
 	cmd := exec.Command(path, "serve")
 	for name, value := range tb.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	cmd.Env = append(cmd.Env, "LISTEN_ADDR="+address)
-	cmd.Stdout, cmd.Stderr = log, log
-	r.Process = launch(tb.t, cmd)
-	tb.t.Cleanup(func() {
-		if tb.t.Failed() {
-			text, _ := os.ReadFile(file)
-			tb.t.Logf("end of the program's log:\n%s", text[max(0, len(text)-4000):])
-		}
-	})
+	r.Process = programtest.NewLog(tb.t, "the program").Start(cmd)
+	tb.t.Cleanup(func() { r.Stop() })
 	tb.eventually("the program is ready", func() bool {
 		status, _ := send(http.MethodGet, r.base+"/readyz", nil)
 		return status == http.StatusOK
@@ -172,15 +159,9 @@ func (tb *testbed) eventually(what string, done func() bool) {
 }
 
 // metric returns a metric of a replica, added up over its labels. The name may include them.
-func (r *replica) metric(name string) (n float64) {
+func (r *replica) metric(name string) float64 {
 	_, text := send(http.MethodGet, r.base+"/metrics", nil)
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, name) && strings.ContainsAny(line[len(name):len(name)+1], " {") {
-			value, _ := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
-			n += value
-		}
-	}
-	return n
+	return programtest.Metric(text, name)
 }
 
 // metric returns the sum of a metric over all replicas.

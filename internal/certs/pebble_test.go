@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +25,7 @@ type acmeServer struct {
 	directory string         // URL
 	caFile    string         // certificate authority of its own certificate
 	roots     *x509.CertPool // of the certificates that it issues
-	log       *programtest.Output
+	log       programtest.Log
 }
 
 // orders returns the number of ordered certificates.
@@ -34,31 +33,22 @@ func (a *acmeServer) orders() int { return strings.Count(a.log.String(), "Added 
 
 func startACMEServer(t *testing.T, port int) *acmeServer {
 	t.Helper()
-	dir := t.TempDir()
-	config, certFile, keyFile := filepath.Join(dir, "config.json"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	certificate, key := certtest.SelfSigned(t, certtest.Key(t), "127.0.0.1", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	filetest.Write(t, certFile, string(certificate))
-	filetest.Write(t, keyFile, string(key))
+	certFile, keyFile := certtest.Files(t, certtest.Key(t), "127.0.0.1", time.Now().Add(time.Hour))
 	address, management := programtest.FreeAddress(t), programtest.FreeAddress(t)
 	text, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": address, "managementListenAddress": management, "certificate": certFile, "privateKey": keyFile,
 		"httpPort": port, "tlsPort": port, "keyAlgorithm": "ecdsa",
 	}})
 	must.NoError(t, err)
-	filetest.Write(t, config, string(text))
+	config := filetest.Temp(t, "config.json", string(text))
 
-	a := &acmeServer{directory: "https://" + address + "/dir", caFile: certFile, roots: x509.NewCertPool(), log: &programtest.Output{}}
+	a := &acmeServer{directory: "https://" + address + "/dir", caFile: certFile, roots: x509.NewCertPool(), log: programtest.NewLog(t, "the ACME server")}
 	dns := programtest.FreeAddress(t)
 	a.start(t, "pebble-challtestsrv", "-dnsserver", dns, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "",
 		"-http01", "", "-https01", "", "-doh", "", "-tlsalpn01", "", "-management", programtest.FreeAddress(t))
 	process := a.start(t, "pebble", "-strict", "-config", config, "-dnsserver", dns)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log of the ACME server:\n%s", a.log)
-		}
-	})
 	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM(certificate)
+	trusted.AppendCertsFromPEM([]byte(filetest.Read(t, certFile)))
 	await.True(t, "the DNS server accepts connections", func() bool {
 		conn, err := net.Dial("tcp", dns)
 		return err == nil && conn.Close() == nil
@@ -84,8 +74,7 @@ func (a *acmeServer) start(t *testing.T, name string, args ...string) *programte
 	}
 	cmd := exec.Command(strings.TrimSpace(string(path)), args...)
 	cmd.Env = []string{"PEBBLE_VA_NOSLEEP=1"}
-	cmd.Stdout, cmd.Stderr = a.log, a.log
-	return programtest.Start(t, cmd)
+	return a.log.Start(cmd)
 }
 
 // fetch returns the body at a URL, or nil.

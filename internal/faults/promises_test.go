@@ -180,7 +180,7 @@ func (tb *testbed) recordProblems() (all []violation) {
 func (tb *testbed) get(path string, into any) (err error) {
 	for _, r := range tb.replicas {
 		status, body := r.get(path)
-		if err = json.Unmarshal(body, into); err == nil && status == http.StatusOK {
+		if err = json.Unmarshal([]byte(body), into); err == nil && status == http.StatusOK {
 			return nil
 		}
 		err = fmt.Errorf("%s = %d %.200s", path, status, body)

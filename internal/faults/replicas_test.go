@@ -164,7 +164,7 @@ func (tb *testbed) allReadSince(then time.Time) bool {
 func (tb *testbed) readsByReplica() []int {
 	reads := make([]int, len(tb.replicas))
 	for i, r := range tb.replicas {
-		reads[i] = int(r.metric("outlook_monitor_reads_total{"))
+		reads[i] = int(r.metric("outlook_monitor_reads_total"))
 	}
 	return reads
 }

@@ -161,8 +161,8 @@ func (s *soak) measure() {
 			s.t.Errorf("GET /debug/pprof/heap = %d %.200s, want 200", status, body)
 		}
 		s.processes[i].add(map[string]float64{
-			heapSize: r.metric("go_memstats_heap_alloc_bytes ") / (1 << 20), resident: r.metric("process_resident_memory_bytes ") / (1 << 20),
-			goroutines: r.metric("go_goroutines "), openFiles: r.metric("process_open_fds "),
+			heapSize: r.metric("go_memstats_heap_alloc_bytes") / (1 << 20), resident: r.metric("process_resident_memory_bytes") / (1 << 20),
+			goroutines: r.metric("go_goroutines"), openFiles: r.metric("process_open_fds"),
 		})
 	}
 	keys, _ := s.redis.server.Do("DBSIZE").(int64)
@@ -182,7 +182,7 @@ func (s *soak) keepLogs() {
 	dir, err := os.MkdirTemp("", "soak")
 	for i, r := range s.replicas {
 		if err == nil {
-			err = exec.Command("cp", r.logFile, fmt.Sprintf("%s/replica%d.log", dir, i)).Run()
+			err = exec.Command("cp", r.log.Path, fmt.Sprintf("%s/replica%d.log", dir, i)).Run()
 		}
 	}
 	logf("the replicas' logs are in %s: %v", dir, err)

@@ -2,10 +2,10 @@ package faults_test
 
 import (
 	"cmp"
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -127,8 +127,9 @@ func newTestbed(t testing.TB, p config) *testbed {
 	tb.proxy = newRelay(t, addrs...)
 	tb.mediator.SetMonitorURL("http://" + tb.proxy.addr())
 	ca := filetest.Temp(t, "ca.pem", string(tb.sim.CAPEM()))
-	for _, addr := range addrs {
-		tb.replicas = append(tb.replicas, &replica{t: t, program: tb.program, addr: addr, logFile: filepath.Join(t.TempDir(), "log"), env: []string{
+	for i, addr := range addrs {
+		log := programtest.NewLog(t, fmt.Sprint("replica ", i))
+		tb.replicas = append(tb.replicas, &replica{t: t, program: tb.program, addr: addr, log: log, env: []string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + ca,
 			"AZURE_TENANT_ID=" + tb.sim.TenantID(), "AZURE_CLIENT_ID=" + graphsim.DefaultClientID,
 			"AZURE_CLIENT_SECRET=" + graphsim.DefaultClientSecret, "AZURE_AUTHORITY_HOST=" + tb.sim.URL(),
@@ -136,7 +137,6 @@ func newTestbed(t testing.TB, p config) *testbed {
 			"LISTEN_ADDR=" + addr, "PUBLIC_URL=http://" + tb.proxy.addr(), "SWEEP_INTERVAL=10s", "LOG_FORMAT=json",
 		}})
 	}
-	t.Cleanup(tb.killReplicas)
 	for _, r := range tb.replicas {
 		r.start()
 	}
@@ -161,19 +161,6 @@ func (tb *testbed) startSimulators() {
 	tb.monitored = tb.sim.AddUsers(tb.users + 1)
 	for _, u := range tb.monitored {
 		tb.mediator.Add(u.UserPrincipalName)
-	}
-}
-
-// killReplicas kills the replicas and logs their output if the test failed.
-func (tb *testbed) killReplicas() {
-	for i, r := range tb.replicas {
-		if r.Process == nil {
-			continue
-		}
-		r.Kill()
-		if tb.t.Failed() {
-			tb.t.Logf("log of replica %d:\n%s", i, r.log(60))
-		}
 	}
 }
 

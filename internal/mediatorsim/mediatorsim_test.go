@@ -12,6 +12,7 @@ import (
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/must"
+	"outlook-monitor/internal/programtest"
 )
 
 const (
@@ -41,14 +42,7 @@ func send(t *testing.T, url, body string, header ...string) (status int, text st
 	for pair := range slices.Chunk(header, 2) {
 		request.Header.Set(pair[0], pair[1])
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer response.Body.Close()
-	read, err := io.ReadAll(response.Body)
-	must.NoError(t, err)
-	return response.StatusCode, string(read)
+	return programtest.Send(client, request)
 }
 
 // wantSetStatus sends a state with an empty message and checks the HTTP status; 0 is no answer.

@@ -6,7 +6,6 @@
 package redistest
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -26,10 +25,7 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-const (
-	program = "redis-server"
-	maxLog  = 4000 // bytes at the end of a log to show
-)
+const program = "redis-server"
 
 // Server is a redis-server, or a Sentinel, as a child process.
 type Server struct {
@@ -41,6 +37,7 @@ type Server struct {
 	clock    string   // file with the offset of its clock; empty: SetClock is not supported
 	env      []string // added to the environment of the test
 	process  *programtest.Process
+	log      programtest.Log
 }
 
 // Start starts a redis-server that syncs its append-only file after every command and
@@ -59,7 +56,7 @@ func launch(t testing.TB, kind Server, options []string) *Server {
 		t.Fatal("redis-server is not installed: scripts/check installs it")
 	}
 	s := &kind
-	s.t, s.dir = t, t.TempDir()
+	s.t, s.dir, s.log = t, t.TempDir(), programtest.NewLog(t, program)
 	for _, option := range options {
 		if password, ok := strings.CutPrefix(option, "requirepass "); ok {
 			s.password = strings.Trim(password, `"`)
@@ -69,12 +66,11 @@ func launch(t testing.TB, kind Server, options []string) *Server {
 		s.addr = programtest.FreeAddress(t)
 		s.configure(options)
 		if s.run() {
-			t.Cleanup(s.end)
 			return s
 		}
 		s.Kill()
 	}
-	t.Fatalf("redis-server does not start: %s", s.log())
+	t.Fatal("redis-server does not start")
 	return nil
 }
 
@@ -100,12 +96,9 @@ func (s *Server) run() bool {
 	if s.sentinel {
 		args = append(args, "--sentinel")
 	}
-	log, err := os.OpenFile(s.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	must.NoError(s.t, err)
-	defer log.Close()
 	cmd := exec.Command(program, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), s.env...), log, log
-	s.process = programtest.Start(s.t, cmd)
+	cmd.Env = append(os.Environ(), s.env...)
+	s.process = s.log.Start(cmd)
 	pid := fmt.Sprintf("process_id:%d\r\n", s.process.PID()) // another program may have the port
 	for deadline := time.Now().Add(await.Timeout); s.process.Alive() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		answer, _ := s.try("INFO")
@@ -137,22 +130,6 @@ func (s *Server) Do(args ...any) any {
 func (s *Server) InfoContains(section, text string) bool {
 	s.t.Helper()
 	return strings.Contains(fmt.Sprint(s.Do("INFO", section)), text)
-}
-
-func (s *Server) end() {
-	s.Kill()
-	if s.t.Failed() {
-		s.t.Logf("redis-server at %s: %s", s.addr, s.log())
-	}
-}
-
-// log returns the end of the log.
-func (s *Server) log() string {
-	text, err := os.ReadFile(s.file("log"))
-	if err != nil {
-		return err.Error()
-	}
-	return cmp.Or(string(text[max(0, len(text)-maxLog):]), "the log is empty")
 }
 
 // Addr returns the address of the server.

@@ -1,0 +1,35 @@
+package programtest
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Send sends a request and returns the answer with its whole body. Without an answer the
+// status is 0 and the body is the error.
+func Send(client *http.Client, request *http.Request) (status int, body string) {
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return response.StatusCode, string(text)
+}
+
+// Metric adds up a metric over its labels in an answer of /metrics. The name may include
+// the labels.
+func Metric(answer, name string) (sum float64) {
+	for line := range strings.Lines(answer) {
+		if rest, found := strings.CutPrefix(line, name); found && strings.IndexAny(rest, " {") == 0 {
+			value, _ := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' '):]), 64)
+			sum += value
+		}
+	}
+	return sum
+}
