@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,8 +14,6 @@ import (
 )
 
 func TestSettingsGuide(t *testing.T) {
-	_, rest, _ := strings.Cut(filetest.Read(t, "../../deploy/SETTINGS.md"), "| setting | default | meaning |\n| --- | --- | --- |\n")
-	table, _, _ := strings.Cut(rest, "\n\n")
 	var want []string
 	for _, row := range config.Table() {
 		value := row.Default
@@ -25,12 +22,7 @@ func TestSettingsGuide(t *testing.T) {
 		}
 		want = append(want, strings.Join(strings.Fields(fmt.Sprintf("| `%s` | %s | %s |", row.Name, value, row.Help)), " "))
 	}
-	got := strings.Split(table, "\n")
-	if !slices.Equal(got, want) {
-		lacks := slices.DeleteFunc(slices.Clone(want), func(row string) bool { return slices.Contains(got, row) })
-		extra := slices.DeleteFunc(got, func(row string) bool { return slices.Contains(want, row) })
-		t.Errorf("SETTINGS.md must have these rows\n%s\ninstead of\n%s", strings.Join(lacks, "\n"), strings.Join(extra, "\n"))
-	}
+	filetest.WantRows(t, "../../deploy/SETTINGS.md", "| setting | default | meaning |", want)
 }
 
 // TestDemo runs the demo. Each of its steps checks its own result.

@@ -1,9 +1,11 @@
-// Package filetest reads and writes files in tests, which fail if that fails.
+// Package filetest reads, compares and writes files in tests, which fail if that fails.
 package filetest
 
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"outlook-monitor/internal/must"
@@ -15,6 +17,20 @@ func Read(t testing.TB, path ...string) string {
 	text, err := os.ReadFile(filepath.Join(path...))
 	must.NoError(t, err)
 	return string(text)
+}
+
+// WantRows checks that the table with this header in a Markdown file has exactly these rows.
+func WantRows(t testing.TB, path, header string, want []string) {
+	t.Helper()
+	_, rest, _ := strings.Cut(Read(t, path), header+"\n|"+strings.Repeat(" --- |", strings.Count(header, "|")-1)+"\n")
+	table, _, _ := strings.Cut(rest, "\n\n")
+	got := strings.Split(table, "\n")
+	if slices.Equal(got, want) {
+		return
+	}
+	lacks := slices.DeleteFunc(slices.Clone(want), func(row string) bool { return slices.Contains(got, row) })
+	extra := slices.DeleteFunc(got, func(row string) bool { return slices.Contains(want, row) })
+	t.Errorf("%s must have these rows\n%s\ninstead of\n%s", path, strings.Join(lacks, "\n"), strings.Join(extra, "\n"))
 }
 
 // Write writes a file that only its owner can read.

@@ -68,14 +68,7 @@ func TestMetricsTable(t *testing.T) {
 		}
 	}
 	slices.Sort(want)
-	_, rest, _ := strings.Cut(filetest.Read(t, metricsTable), "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n")
-	table, _, _ := strings.Cut(rest, "\n\n")
-	got := strings.Split(strings.TrimSpace(table), "\n")
-	if !slices.Equal(got, want) {
-		lacks := slices.DeleteFunc(slices.Clone(want), func(row string) bool { return slices.Contains(got, row) })
-		extra := slices.DeleteFunc(got, func(row string) bool { return slices.Contains(want, row) })
-		t.Errorf("%s must have these rows\n%s\ninstead of\n%s", metricsTable, strings.Join(lacks, "\n"), strings.Join(extra, "\n"))
-	}
+	filetest.WantRows(t, metricsTable, "| metric | type | labels | meaning |", want)
 }
 
 var metricName = regexp.MustCompile(`outlook_monitor_[a-z_]+`)
