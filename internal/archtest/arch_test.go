@@ -9,7 +9,7 @@ import (
 )
 
 func TestRules(t *testing.T) {
-	repo := open(t, root(t))
+	repo := open(t, root)
 	for name, violations := range rules {
 		t.Run(name, func(t *testing.T) {
 			for _, violation := range violations(repo) {

@@ -2,7 +2,6 @@ package archtest_test
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/must"
 )
 
@@ -22,9 +22,7 @@ const (
 
 func read(t *testing.T, file string) string {
 	t.Helper()
-	text, err := fs.ReadFile(root(t), file)
-	must.NoError(t, err)
-	return string(text)
+	return filetest.Read(t, "../..", file)
 }
 
 // manifest returns the document of the given kind. A file without kinds is one document.

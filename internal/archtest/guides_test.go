@@ -17,7 +17,7 @@ var (
 
 // TestGuideLinks follows each link to a file, and to a heading in it.
 func TestGuideLinks(t *testing.T) {
-	guides, err := fs.Glob(root(t), "deploy/*.md")
+	guides, err := fs.Glob(root, "deploy/*.md")
 	if err != nil || len(guides) == 0 {
 		t.Fatalf("guides = %q, %v", guides, err)
 	}
@@ -31,7 +31,7 @@ func TestGuideLinks(t *testing.T) {
 			if file != "" {
 				target = path.Join(path.Dir(guide), file)
 			}
-			if _, err := fs.Stat(root(t), target); err != nil {
+			if _, err := fs.Stat(root, target); err != nil {
 				t.Errorf("%s links to %s, which does not exist", guide, found[1])
 				continue
 			}

@@ -5,12 +5,14 @@ import "slices"
 // module is the import path prefix of this module.
 const module = "outlook-monitor/"
 
-// packages lists which packages of this module each package may import. Imports only
-// go down the table. Tests may import more.
-var packages = []struct {
+// allowed names the packages of this module that a package may import. Tests may import more.
+type allowed struct {
 	name    string
 	imports []string
-}{
+}
+
+// packages lists all packages of this module. Imports only go down the table.
+var packages = []allowed{
 	{"cmd/outlook-monitor", []string{
 		"internal/api", "internal/webhook", "internal/ui", "internal/server", "internal/poll", "internal/subscribe", "internal/deliver",
 		"internal/mailbox", "internal/partition", "internal/schedule", "internal/graph", "internal/store", "internal/doctor",
@@ -76,12 +78,7 @@ var actor = []string{"internal/mailbox", "internal/partition", "internal/schedul
 
 // position returns the index of a package in the table, or -1.
 func position(pkg string) int {
-	for i, row := range packages {
-		if row.name == pkg {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(packages, func(p allowed) bool { return p.name == pkg })
 }
 
 // libraries lists the only packages that may import a library, by import path prefix.
@@ -114,9 +111,3 @@ var handlers = []string{"internal/api", "internal/ui", "internal/webhook", "cmd/
 // heavy must not be imported at all: it takes minutes to compile, and its subpackages
 // suffice.
 const heavy = "github.com/microsoftgraph/msgraph-sdk-go"
-
-// mayImport reports whether a package may import another.
-func mayImport(pkg, other string) bool {
-	i := position(pkg)
-	return i >= 0 && slices.Contains(packages[i].imports, other)
-}

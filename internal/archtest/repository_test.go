@@ -34,11 +34,8 @@ type source struct {
 // create; git ignores them.
 var built = []string{"bin", "dist"}
 
-// root returns the tree of the repository.
-func root(t *testing.T) fs.FS {
-	t.Helper()
-	return os.DirFS("../..")
-}
+// root is the tree of the repository.
+var root = os.DirFS("../..")
 
 // open reads and parses all Go files of a tree.
 func open(t *testing.T, tree fs.FS) repository {

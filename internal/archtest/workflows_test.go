@@ -11,7 +11,7 @@ import (
 // actionlint for what these tests do not check.
 func workflows(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := fs.Glob(root(t), ".github/workflows/*.yml")
+	files, err := fs.Glob(root, ".github/workflows/*.yml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("workflows = %q, %v", files, err)
 	}
@@ -51,7 +51,7 @@ func TestScriptsAreExecutable(t *testing.T) {
 		scripts = append(scripts, regexp.MustCompile(`\b(?:scripts|deploy)/[\w/.-]*\w`).FindAllString(text, -1)...)
 	}
 	for _, file := range scripts {
-		info, err := fs.Stat(root(t), file)
+		info, err := fs.Stat(root, file)
 		if err != nil {
 			t.Error(err)
 			continue

@@ -197,11 +197,16 @@ func (b *bareClient) do(method, path string, body []byte, answer any) error {
 	return json.NewDecoder(response.Body).Decode(answer)
 }
 
-// ids returns the object ids of users.
-func ids(users []graphsim.User) []string {
+// each returns a text of each user.
+func each(users []graphsim.User, text func(graphsim.User) string) []string {
 	all := make([]string, len(users))
 	for i, u := range users {
-		all[i] = u.ID
+		all[i] = text(u)
 	}
 	return all
+}
+
+// ids returns the object ids of users.
+func ids(users []graphsim.User) []string {
+	return each(users, func(u graphsim.User) string { return u.ID })
 }

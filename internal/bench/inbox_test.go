@@ -186,12 +186,6 @@ func notificationItem(u graphsim.User) string {
 		`"@odata.id":"Users/` + u.ID + `/Events/` + event + `","@odata.etag":"W/\"DwAAABYAAAC4ofQHEIqCSbQPot83AFcbAAAW/0tB\"","id":"` + event + `"}}`
 }
 
-func notificationItems(users []graphsim.User) []string {
-	all := make([]string, len(users))
-	for i, u := range users {
-		all[i] = notificationItem(u)
-	}
-	return all
-}
+func notificationItems(users []graphsim.User) []string { return each(users, notificationItem) }
 
 func collection(items []string) []byte { return []byte(`{"value":[` + strings.Join(items, ",") + `]}`) }

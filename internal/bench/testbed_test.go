@@ -136,11 +136,7 @@ func (tb *testbed) monitor(email string) error {
 }
 
 func addresses(g *graph) []string {
-	all := make([]string, len(g.users))
-	for i, u := range g.users {
-		all[i] = u.UserPrincipalName
-	}
-	return all
+	return each(g.users, func(u graphsim.User) string { return u.UserPrincipalName })
 }
 
 // The timeout of eventually grows with the number of users.
