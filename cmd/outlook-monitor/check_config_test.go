@@ -3,7 +3,6 @@ package main_test
 import (
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -12,15 +11,15 @@ import (
 
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 )
 
 func TestCheckConfig(t *testing.T) {
 	var calls atomic.Int32
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
-	defer other.Close()
+	other := programtest.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
 	tb := newTestbed(t, "redis://:redis-secret@127.0.0.1:1/0", graphsim.Config{Seed: 43})
-	tb.env["MEDIATOR_URL"], tb.env["NGROK_AGENT_URL"], tb.env["MONITOR_TOKEN"] = other.URL, other.URL, "monitor-secret"
-	tb.env["LISTEN_ADDR"] = strings.TrimPrefix(other.URL, "http://") // in use, as if the service were running
+	tb.env["MEDIATOR_URL"], tb.env["NGROK_AGENT_URL"], tb.env["MONITOR_TOKEN"] = other, other, "monitor-secret"
+	tb.env["LISTEN_ADDR"] = strings.TrimPrefix(other, "http://") // in use, as if the service were running
 	tb.env["CLIENT_STATE_KEY"], tb.env["AZURE_CLIENT_SECRET"] = "", "client-secret"
 	junk := filepath.Join(t.TempDir(), "junk.pem")
 	filetest.Write(t, junk, "junk")
@@ -38,11 +37,11 @@ func TestCheckConfig(t *testing.T) {
 		"tunnel":          {map[string]string{"PUBLIC_URL": "", "TUNNEL": "agent"}, nil, 0, []string{`(?m)^TUNNEL +agent +TUNNEL$`}},
 		"all mistakes at once": {map[string]string{
 			"POLL_INTERVAL": "2", "TLS_CERT_FILE": junk, "TLS_KEY_FILE": junk, "PUBLIC_URL": "ftp://x",
-			"OTEL_EXPORTER_OTLP_ENDPOINT": other.URL, "OTEL_EXPORTER_OTLP_HEADERS": "monitor-secret",
+			"OTEL_EXPORTER_OTLP_ENDPOINT": other, "OTEL_EXPORTER_OTLP_HEADERS": "monitor-secret",
 		}, nil, 2, []string{"POLL_INTERVAL is", "matching certificate", "PUBLIC_URL is not a base URL", "OTEL_EXPORTER_OTLP_HEADERS is"}},
 		"mistake that another variable hides": {map[string]string{
 			"OTEL_EXPORTER_OTLP_HEADERS": "monitor-secret", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=b",
-		}, []string{"--otel-exporter-otlp-endpoint=" + other.URL}, 0, []string{`(?m)^OTEL_EXPORTER_OTLP_ENDPOINT +http://127\.0\.0\.1:\d+ +flag$`}},
+		}, []string{"--otel-exporter-otlp-endpoint=" + other}, 0, []string{`(?m)^OTEL_EXPORTER_OTLP_ENDPOINT +http://127\.0\.0\.1:\d+ +flag$`}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,6 +24,7 @@ import (
 
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -174,11 +174,9 @@ func attributeText(value *common.AnyValue) string {
 func TestTraces(t *testing.T) {
 	t.Parallel()
 	collected := &spanCollector{}
-	endpoint := httptest.NewServer(collected)
-	t.Cleanup(endpoint.Close)
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 21})
 	tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], tb.env["OTEL_BSP_SCHEDULE_DELAY"] = filepath.Join(t.TempDir(), "endpoint"), "50"
-	filetest.Write(t, tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], endpoint.URL)
+	filetest.Write(t, tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], programtest.Serve(t, collected))
 	tb.env["MEDIATOR_TOKEN"] = "mediator-token"
 	load := newWorkload(tb, 2)
 	p := load.startCovered()

@@ -3,7 +3,6 @@ package main_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,11 +19,10 @@ import (
 func (tb *testbed) useAgent() (setTunnel func(public string)) {
 	var tunnels atomic.Pointer[string] // JSON
 	tunnels.Store(new(""))
-	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	agent := programtest.Serve(tb.t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"tunnels":[%s]}`, *tunnels.Load())
 	}))
-	tb.t.Cleanup(agent.Close)
-	tb.env["TUNNEL"], tb.env["NGROK_AGENT_URL"], tb.env["PUBLIC_URL"] = "agent", agent.URL, ""
+	tb.env["TUNNEL"], tb.env["NGROK_AGENT_URL"], tb.env["PUBLIC_URL"] = "agent", agent, ""
 	return func(public string) {
 		if public == "" {
 			tunnels.Store(&public)

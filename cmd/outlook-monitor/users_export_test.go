@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,9 +121,9 @@ func TestUsersErrors(t *testing.T) {
 	dir := t.TempDir()
 	kept := filepath.Join(dir, "kept")
 	filetest.Write(t, kept, "yesterday's")
-	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, `{"results":[]}`) }))
-	defer server.Close()
-	foreign := server.URL
+	foreign := programtest.Serve(t, http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(out, `{"results":[]}`)
+	}))
 	absent := "http://" + programtest.FreeAddress(t)
 	const one = `{"email":"ann@contoso.example"}`
 	tests := map[string]struct {

@@ -18,6 +18,7 @@ import (
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 )
 
 func TestAllOK(t *testing.T) {
@@ -196,8 +197,8 @@ func TestListenAddress(t *testing.T) {
 		"address of another machine":         {syscall.EADDRNOTAVAIL, "", doctor.Failed, "not an address of this machine", "LISTEN_ADDR", doctor.Skipped},
 		"another error":                      {errAny, "", doctor.Failed, "something else", "LISTEN_ADDR", doctor.Skipped},
 		"service running":                    {syscall.EADDRINUSE, "", doctor.OK, "the service runs at", "", doctor.OK},
-		"another program":                    {syscall.EADDRINUSE, start(t, http.NotFoundHandler()), doctor.Failed, "another program", "stop it", doctor.Skipped},
-		"service restricted by PUBLIC_ALLOW": {syscall.EADDRINUSE, start(t, restricted), doctor.OK, "the service runs at", "", doctor.OK},
+		"another program":                    {syscall.EADDRINUSE, programtest.Serve(t, http.NotFoundHandler()), doctor.Failed, "another program", "stop it", doctor.Skipped},
+		"service restricted by PUBLIC_ALLOW": {syscall.EADDRINUSE, programtest.Serve(t, restricted), doctor.OK, "the service runs at", "", doctor.OK},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

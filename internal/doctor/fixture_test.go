@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/webhook"
@@ -95,7 +95,7 @@ type fixture struct {
 // newFixture returns a fixture without problems.
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	service := start(t, serve)
+	service := programtest.Serve(t, serve)
 	f := &fixture{
 		t: t,
 		graph: &fakeGraph{grant: graph.Grant{
@@ -107,8 +107,9 @@ func newFixture(t *testing.T) *fixture {
 		}},
 		env: map[string]string{
 			"AZURE_TENANT_ID": "contoso.example", "AZURE_CLIENT_ID": "app", "AZURE_CLIENT_SECRET": secret,
-			"PUBLIC_URL": service, "MEDIATOR_URL": start(t, http.HandlerFunc(mediate)), "MEDIATOR_TOKEN": secret, "LISTEN_ADDR": "127.0.0.1:0",
-			"REDIS_URL": "redis://:" + secret + "@127.0.0.1:6379/0", "CLIENT_STATE_KEY": secret,
+			"PUBLIC_URL": service, "MEDIATOR_URL": programtest.Serve(t, http.HandlerFunc(mediate)), "MEDIATOR_TOKEN": secret,
+			"LISTEN_ADDR": "127.0.0.1:0",
+			"REDIS_URL":   "redis://:" + secret + "@127.0.0.1:6379/0", "CLIENT_STATE_KEY": secret,
 		},
 	}
 	f.cfg = doctor.Config{
@@ -117,14 +118,6 @@ func newFixture(t *testing.T) *fixture {
 		Graph:  f.graph, Redis: f.redis,
 	}
 	return f
-}
-
-// start starts a server and returns its URL.
-func start(t *testing.T, handler http.Handler) string {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.URL
 }
 
 // serve is the service's handler for Graph's requests.

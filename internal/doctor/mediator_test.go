@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/programtest"
 )
 
 func TestMediator(t *testing.T) {
@@ -86,7 +87,7 @@ func TestMediatorResponses(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			f.env["MEDIATOR_URL"] = start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			f.env["MEDIATOR_URL"] = programtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				reply := tt.replies[2]
 				switch {
 				case r.Method != http.MethodGet && r.Method != http.MethodOptions:

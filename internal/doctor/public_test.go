@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/doctor"
+	"outlook-monitor/internal/programtest"
 )
 
 // proxy changes requests to the service.
@@ -33,7 +34,7 @@ func TestPublicURL(t *testing.T) {
 		}
 	})
 	behind := func(server http.Handler) func(*fixture) {
-		return func(f *fixture) { f.env["PUBLIC_URL"] = start(f.t, server) }
+		return func(f *fixture) { f.env["PUBLIC_URL"] = programtest.Serve(f.t, server) }
 	}
 	wantFindings(t, map[string]finding{
 		"service":                        {behind(serve), "public URL", doctor.OK, "the handshake works", ""},
@@ -62,8 +63,8 @@ func TestPublicURL(t *testing.T) {
 
 func TestPublicURLSettings(t *testing.T) {
 	service := newFixture(t).env["PUBLIC_URL"]
-	agent := start(t, reply{200, "Content-Type: application/json", `{"tunnels":[{"public_url":"` + service + `","config":{"addr":"127.0.0.1:0"}}]}`})
-	stripping := start(t, http.StripPrefix("/app", serve))
+	agent := programtest.Serve(t, reply{200, "Content-Type: application/json", `{"tunnels":[{"public_url":"` + service + `","config":{"addr":"127.0.0.1:0"}}]}`})
+	stripping := programtest.Serve(t, http.StripPrefix("/app", serve))
 	tests := map[string]struct {
 		env           map[string]string
 		status        doctor.Status
@@ -80,7 +81,7 @@ func TestPublicURLSettings(t *testing.T) {
 			doctor.Failed, "the agent does not answer", "start it with: ngrok http 0", doctor.Skipped},
 		"proxy that strips a prefix": {map[string]string{"PUBLIC_URL": stripping + "/app/"},
 			doctor.OK, "the handshake works at " + stripping + "/app", "", doctor.OK},
-		"this machine not in PUBLIC_ALLOW": {map[string]string{"PUBLIC_URL": start(t, reply{status: 403}), "PUBLIC_ALLOW": "192.0.2.1"},
+		"this machine not in PUBLIC_ALLOW": {map[string]string{"PUBLIC_URL": programtest.Serve(t, reply{status: 403}), "PUBLIC_ALLOW": "192.0.2.1"},
 			doctor.Warning, "PUBLIC_ALLOW excludes this machine", "--subscribe", doctor.OK},
 		"no certificate from ACME yet": {map[string]string{"PUBLIC_URL": "https://monitor.example.com", "ACME_DOMAINS": "monitor.example.com"},
 			doctor.Skipped, "only the running service has the certificate", "", doctor.Skipped},

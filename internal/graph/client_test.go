@@ -145,7 +145,7 @@ func TestConcurrentCalls(t *testing.T) {
 			if _, err := c.Find(t.Context(), "nobody@contoso.example"); !errors.Is(err, ooo.ErrNotInDirectory) {
 				t.Errorf("Find = %v, want %v", err, ooo.ErrNotInDirectory)
 			}
-			if _, err := c.CreateSubscription(t.Context(), subscriptionRequest(ids[i], hook.URL, time.Hour)); err != nil {
+			if _, err := c.CreateSubscription(t.Context(), subscriptionRequest(ids[i], hook, time.Hour)); err != nil {
 				t.Errorf("CreateSubscription = %v, want nil", err)
 			}
 		})

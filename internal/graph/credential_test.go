@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 )
 
 func TestCredentials(t *testing.T) {
@@ -60,7 +60,7 @@ func (e *env) checkLogins(t *testing.T, cfg graph.Config, ids []ooo.ObjectID) {
 // to the local Graph with the secret.
 func TestManagedIdentity(t *testing.T) {
 	e := newEnv(t, graphsim.Config{})
-	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	platform := programtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		resource := r.URL.Query().Get("resource")
 		if r.Header.Get("X-IDENTITY-HEADER") != "platform" || r.URL.Query().Get("client_id") != "the-identity" {
 			http.Error(w, "no", http.StatusForbidden)
@@ -73,8 +73,7 @@ func TestManagedIdentity(t *testing.T) {
 		writeJSON(w, http.StatusOK, fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_on":%d,"resource":%q}`,
 			token, time.Now().Add(time.Hour).Unix(), resource))
 	}))
-	t.Cleanup(platform.Close)
-	t.Setenv("IDENTITY_ENDPOINT", platform.URL+"/msi/token")
+	t.Setenv("IDENTITY_ENDPOINT", platform+"/msi/token")
 	t.Setenv("IDENTITY_HEADER", "platform")
 	cfg := e.config
 	cfg.ClientSecret, cfg.TenantID, cfg.ClientID = "", "", ""

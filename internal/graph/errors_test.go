@@ -179,7 +179,7 @@ func TestTranslateWaits(t *testing.T) {
 func TestErrorsOfEachCall(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 5)
-	created, err := c.CreateSubscription(t.Context(), subscriptionRequest(ids[0], newHook(t).URL, time.Hour))
+	created, err := c.CreateSubscription(t.Context(), subscriptionRequest(ids[0], newHook(t), time.Hour))
 	e.Must(err)
 	calls := operations(t.Context(), c, ids, "user0001@contoso.example", "", created.ID)
 	delete(calls, "Read of one")

@@ -4,22 +4,20 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 )
 
-// newHook starts a server for notifications that passes the handshake.
-func newHook(t testing.TB) *httptest.Server {
-	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// newHook starts a server for notifications that passes the handshake, and returns its URL.
+func newHook(t testing.TB) string {
+	return programtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, r.URL.Query().Get("validationToken"))
 	}))
-	t.Cleanup(hook.Close)
-	return hook
 }
 
 func subscriptionRequest(id ooo.ObjectID, hook string, lifetime time.Duration) ooo.SubscriptionRequest {
@@ -34,7 +32,7 @@ func TestSubscriptionLifecycle(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, graphsim.Config{})
 	c := e.runClient()
-	request := subscriptionRequest(e.user(graphsim.User{UserPrincipalName: "ann@contoso.example"}), newHook(t).URL, 10080*time.Minute)
+	request := subscriptionRequest(e.user(graphsim.User{UserPrincipalName: "ann@contoso.example"}), newHook(t), 10080*time.Minute)
 	tooLong := request.ExpiresAt
 	_, err := c.CreateSubscription(t.Context(), request)
 	if long, ok := errors.AsType[*ooo.LifetimeTooLong](err); !ok || long.Max != 10070*time.Minute {

@@ -24,7 +24,7 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, graphsim.Config{})
 	ids := e.users(3)
-	hook := newHook(t).URL
+	hook := newHook(t)
 	created, err := e.runClient().CreateSubscription(t.Context(), subscriptionRequest(ids[1], hook, time.Hour))
 	e.Must(err)
 	calls := func(c *graph.Client) map[string]func() error {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 )
 
 // batchResult is one answer of a batch.
@@ -158,17 +158,16 @@ func TestBatchOfSubscriptions(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	var together sync.WaitGroup
 	together.Add(4)
-	meeting := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+	meeting := programtest.Serve(t, http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		together.Done()
 		together.Wait()
 		out.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(out, r.URL.Query().Get("validationToken"))
 	}))
-	t.Cleanup(meeting.Close)
 	var creations []map[string]any
 	for i := range 4 {
 		body := subscription(f.addUser(fmt.Sprintf("u%d@contoso.example", i)), newHook(t), time.Hour)
-		body["notificationUrl"], body["lifecycleNotificationUrl"] = meeting.URL, meeting.URL
+		body["notificationUrl"], body["lifecycleNotificationUrl"] = meeting, meeting
 		creations = append(creations, map[string]any{
 			"id": fmt.Sprint(i), "method": "post", "url": "/subscriptions", "headers": map[string]string{"content-type": "application/json"}, "body": body,
 		})

@@ -3,13 +3,13 @@ package graphsim_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 )
 
 func TestCreateSubscription(t *testing.T) {
@@ -149,10 +149,8 @@ func TestHandshake(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(tt.serve)
-			defer server.Close()
 			body := subscription(f.addUser(strings.ReplaceAll(name, " ", ".")+"@contoso.example"), good, time.Hour)
-			body["notificationUrl"] = server.URL
+			body["notificationUrl"] = programtest.Serve(t, tt.serve)
 			f.graph("POST", "/subscriptions", body).want(t, tt.status, tt.code)
 		})
 	}

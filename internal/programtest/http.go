@@ -3,8 +3,10 @@ package programtest
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
+	"testing"
 )
 
 // Send sends a request and returns the answer with its whole body. Without an answer the
@@ -32,4 +34,12 @@ func Metric(answer, name string) (sum float64) {
 		}
 	}
 	return sum
+}
+
+// Serve answers requests on a port of the loopback until the test ends, and returns the base URL.
+func Serve(t testing.TB, handler http.Handler) (url string) {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"runtime/debug"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	oteltrace "go.opentelemetry.io/otel/trace"
 
 	"outlook-monitor/internal/must"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/telemetry"
 )
 
@@ -24,15 +24,14 @@ func TestTraceparentOfOutgoingCalls(t *testing.T) {
 	tracing, err := telemetry.OpenTracing(t.Context(), build, func(int, error) {}, slog.New(slog.DiscardHandler))
 	must.NoError(t, err)
 	headers := make(chan http.Header, 1)
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { headers <- r.Header.Clone() }))
-	defer server.Close()
+	url := programtest.Serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { headers <- r.Header.Clone() }))
 	bag, err := baggage.Parse("address=ann")
 	must.NoError(t, err)
 	ctx := baggage.ContextWithBaggage(t.Context(), bag)
 	client := http.Client{Transport: tracing.Transport(http.DefaultTransport)}
 	// call makes a request and returns the trace id that the server received.
 	call := func(ctx context.Context) string {
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/users/ann@contoso.example", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/users/ann@contoso.example", nil)
 		must.NoError(t, err)
 		request.Header.Set("Authorization", "Bearer x")
 		response, err := client.Do(request)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +27,7 @@ func tunnels(all ...string) string {
 // repeats the last one. An empty answer is a 502.
 func newAgent(t *testing.T, answers ...string) (url string) {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return programtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := answers[0]
 		if len(answers) > 1 {
 			answers = answers[1:]
@@ -38,8 +37,6 @@ func newAgent(t *testing.T, answers ...string) (url string) {
 		}
 		fmt.Fprint(w, answer)
 	}))
-	t.Cleanup(server.Close)
-	return server.URL
 }
 
 func TestAgentURL(t *testing.T) {
@@ -50,8 +47,7 @@ func TestAgentURL(t *testing.T) {
 		refused  = "the agent does not answer: start it with: ngrok http 8080: dial tcp 127.0.0.1:1: connect: connection refused"
 	)
 	agent := func(all ...string) (url string) { return newAgent(t, tunnels(all...)) }
-	elsewhere := httptest.NewServer(http.RedirectHandler(agent("a", public, "8080")+"/api/tunnels", http.StatusFound))
-	defer elsewhere.Close()
+	elsewhere := programtest.Serve(t, http.RedirectHandler(agent("a", public, "8080")+"/api/tunnels", http.StatusFound))
 	tests := map[string]struct {
 		api  string // URL of the agent
 		want string // a URL or an error
@@ -73,7 +69,7 @@ func TestAgentURL(t *testing.T) {
 		"HTML":                         {newAgent(t, "<html>"), notAgent},
 		"502":                          {newAgent(t, ""), strings.Replace(notAgent, "200", "502", 1)},
 		"answer larger than the limit": {newAgent(t, `{"x":"`+strings.Repeat("x", 2<<20)+`","tunnels":[]}`), notAgent},
-		"redirect":                     {elsewhere.URL, strings.Replace(notAgent, "200", "302", 1)},
+		"redirect":                     {elsewhere, strings.Replace(notAgent, "200", "302", 1)},
 		"connection refused":           {"http://127.0.0.1:1", refused},
 	}
 	for name, tt := range tests {

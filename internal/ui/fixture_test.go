@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/ui"
 )
@@ -96,9 +96,7 @@ func (f *fixture) serve(t *testing.T) string {
 	})
 	engine := api.NewEngine(log)
 	f.page.Register(engine)
-	srv := httptest.NewServer(engine)
-	t.Cleanup(srv.Close)
-	return srv.URL
+	return programtest.Serve(t, engine)
 }
 
 type request struct {
