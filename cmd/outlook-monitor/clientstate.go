@@ -23,9 +23,10 @@ type clientStates struct {
 
 	reads singleflight.Group // callers share a read
 
-	mu     sync.Mutex
-	known  []string  // newest first; guarded by mu
-	readAt time.Time // guarded by mu
+	mu       sync.Mutex
+	known    []string  // newest first; guarded by mu
+	readAt   time.Time // guarded by mu
+	restores int       // guarded by mu
 }
 
 const (
@@ -93,6 +94,9 @@ func (c *clientStates) read(ctx context.Context) error {
 	if known, _ := c.latest(); len(known) > 0 {
 		candidate = known[0]
 	}
+	c.mu.Lock()
+	restores := c.restores
+	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
 	defer cancel()
 	secret, err := c.store.Secret(ctx, clientStateSecret, candidate)
@@ -103,7 +107,10 @@ func (c *clientStates) read(ctx context.Context) error {
 		return err
 	}
 	others := slices.DeleteFunc(slices.Clone(c.known), func(k string) bool { return k == secret })
-	c.known, c.readAt = append([]string{secret}, others...), time.Now()
+	c.known = append([]string{secret}, others...)
+	if c.restores == restores { // otherwise it may have been replaced since
+		c.readAt = time.Now()
+	}
 	return nil
 }
 
@@ -119,5 +126,6 @@ func (c *clientStates) restore(ctx context.Context, log *slog.Logger) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.restores++
 	c.readAt = time.Time{}
 }

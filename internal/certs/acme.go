@@ -152,7 +152,7 @@ func (a *ACME) maintain(ctx context.Context, domain string) {
 			break
 		}
 		wait := lockInterval
-		if !errors.Is(err, errStorage) {
+		if !errors.Is(err, errNotNow) {
 			failures++
 			wait = schedule.Doubling(failures, minBackoff, maxBackoff)
 			if ctx.Err() == nil {
@@ -179,16 +179,16 @@ func (a *ACME) maintain(ctx context.Context, domain string) {
 	}
 }
 
-// errStorage means that another replica holds the lock, or Redis is unreachable, which is logged
+// errNotNow means that another replica holds the lock, or Redis is unreachable, which is logged
 // elsewhere.
-var errStorage = errors.New("the storage of certificates can't be used now")
+var errNotNow = errors.New("the storage of certificates can't be used now")
 
 // obtain takes the lock and makes autocert read the storage and, if it has no
-// certificate, order one. It returns errStorage if nothing was asked of the ACME server.
+// certificate, order one. It returns errNotNow if nothing was asked of the ACME server.
 func (a *ACME) obtain(ctx context.Context, domain string) error {
 	unlock, err := a.cfg.Lock(ctx, domain)
 	if err != nil {
-		return errStorage
+		return errNotNow
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -220,7 +220,7 @@ func (c cache) Get(ctx context.Context, name string) ([]byte, error) {
 	data, err := c.Storage.Get(ctx, name)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errStorage, err)
+		return nil, fmt.Errorf("%w: %w", errNotNow, err)
 	case data == nil:
 		return nil, autocert.ErrCacheMiss
 	}

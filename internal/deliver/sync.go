@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -42,6 +43,7 @@ type Syncer struct {
 	// busyUntil is when an unanswered request is no longer expected to keep the mediator
 	// busy. Only the sync in flight uses it.
 	busyUntil time.Time
+	succeeded atomic.Pointer[time.Time] // when the last successful sync began; nil: none
 }
 
 const (
@@ -82,6 +84,9 @@ func (s *Syncer) sync(ctx context.Context) (began time.Time, err error) {
 		if errors.Is(err, ErrStillBusy) {
 			s.busyUntil = time.Now().Add(busyFirst)
 		}
+		if err == nil {
+			s.succeeded.Store(&began)
+		}
 		s.cfg.OnSync(err)
 		return began, err
 	})
@@ -93,12 +98,14 @@ func (s *Syncer) sync(ctx context.Context) (began time.Time, err error) {
 	}
 }
 
-// syncAfresh syncs by a request that begins after this call. In an earlier request the
-// mediator may have posted users before the event that this sync is about.
-func (s *Syncer) syncAfresh(ctx context.Context) error {
-	called := time.Now()
+// syncAfter syncs by a request that begins after t, unless one has succeeded already. In an earlier
+// request the mediator may have posted users before the event that this sync is about.
+func (s *Syncer) syncAfter(ctx context.Context, t time.Time) error {
+	if s.syncedSince(t) {
+		return nil
+	}
 	began, err := s.sync(ctx)
-	if ctx.Err() == nil && began.Before(called) {
+	if ctx.Err() == nil && began.Before(t) {
 		_, err = s.sync(ctx)
 	}
 	return err
@@ -148,10 +155,13 @@ func (s *Syncer) writeMark(ctx context.Context, mark string, replace bool) {
 // carryOutMarks syncs whenever there is a mark, with backoff until it succeeds, and clears
 // the mark.
 func (s *Syncer) carryOutMarks(ctx context.Context) {
+	mark, seenAt := "", time.Time{}     // the latest mark
 	doneMark, doneAt := "", time.Time{} // of the last sync
 	failures, unanswered := 0, 0        // since then
 	for schedule.Sleep(ctx, markInterval) {
-		mark := s.cfg.Pending()
+		if pending := s.cfg.Pending(); pending != mark {
+			mark, seenAt = pending, time.Now()
+		}
 		if mark == "" || !s.cfg.OwnsPartition0() {
 			continue
 		}
@@ -159,7 +169,7 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 			doneMark = mark // of a replica that started together with the one just synced for
 		}
 		if mark != doneMark {
-			if err := s.syncAfresh(ctx); err != nil {
+			if err := s.syncAfter(ctx, seenAt); err != nil {
 				failures++
 				if failures == 1 && ctx.Err() == nil {
 					s.cfg.Log.WarnContext(ctx, "sync with the mediator failed, retrying", "err", err)
@@ -169,7 +179,7 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 					unanswered++
 					wait = schedule.Doubling(unanswered, busyFirst, busyMost)
 				}
-				s.wait(ctx, mark, wait)
+				s.wait(ctx, mark, seenAt, wait)
 				continue
 			}
 			s.cfg.Log.InfoContext(ctx, "sync with the mediator finished")
@@ -184,12 +194,17 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 }
 
 // wait waits before the next sync, but not longer than newMarkMost once there is a mark for
-// another event.
-func (s *Syncer) wait(ctx context.Context, mark string, wait time.Duration) {
-	schedule.Sleep(ctx, min(wait, newMarkMost))
-	for rest := wait - newMarkMost; rest > 0 && s.cfg.Pending() == mark; rest -= markInterval {
-		if !schedule.Sleep(ctx, markInterval) {
+// another event, nor when someone else's sync has succeeded.
+func (s *Syncer) wait(ctx context.Context, mark string, seenAt time.Time, wait time.Duration) {
+	for began := time.Now(); time.Since(began) < wait && !s.syncedSince(seenAt); {
+		if time.Since(began) >= newMarkMost && s.cfg.Pending() != mark || !schedule.Sleep(ctx, min(markInterval, wait)) {
 			return
 		}
 	}
+}
+
+// syncedSince reports whether a sync that began after t has succeeded.
+func (s *Syncer) syncedSince(t time.Time) bool {
+	at := s.succeeded.Load()
+	return at != nil && at.After(t)
 }

@@ -147,6 +147,28 @@ func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 	}
 }
 
+// TestSyncByHandCarriesOutTheMark syncs by hand during the long wait after unanswered setups.
+func TestSyncByHandCarriesOutTheMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTable(t, time.Second)
+		answering := s.reply
+		s.reply = func(call) reply { return reply{code: 200, latency: 40 * time.Second} }
+		syncer := s.replica(0)
+		stop := await.Run(t, syncer.Run)
+		advance(150 * time.Minute)
+		s.set(func() { s.reply = answering })
+		if err := syncer.Sync(t.Context()); err != nil {
+			t.Fatalf("Sync = %v, want nil", err)
+		}
+		setups := len(s.setups)
+		advance(2 * time.Hour)
+		if more := len(s.setups) - setups; more != 0 {
+			t.Errorf("%d more setups, want none", more)
+		}
+		stop()
+	})
+}
+
 func TestConcurrentSyncsShareOneSetup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, 10*time.Second)

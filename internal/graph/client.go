@@ -52,7 +52,7 @@ const (
 	directoryTimeout    = 6 * time.Second  // a monitor request must be answered within 8 s
 	subscriptionTimeout = 40 * time.Second // Graph validates both URLs before it answers, 10 s each
 	loginTimeout        = 10 * time.Second
-	renewalTimeout      = 20 * time.Second // of a login that no call waits for
+	renewalTimeout      = 20 * time.Second // of a login; calls give up earlier
 )
 
 // Client talks to Graph. It is safe for concurrent use.

@@ -99,9 +99,10 @@ func (r *Registry) commit(p *partition, e *entry, d *Draft) error {
 	return nil
 }
 
-// save makes one attempt of a save, and calls before once that waits for nothing but Redis. Its
-// time begins when fewer than maxSaves are in flight: with a slow Redis, one of hundreds would have
-// most of it used up when it gets a connection, and would close that without an answer.
+// save makes one attempt of a save. It calls before when it has waited for other saves, right
+// before it calls Redis. Its time begins when fewer than maxSaves are in flight: with a slow Redis,
+// one of hundreds would have most of it used up when it gets a connection, and would close that
+// without an answer.
 func (r *Registry) save(p *partition, s store.Save, before ...func()) error {
 	select {
 	case r.saves <- struct{}{}:

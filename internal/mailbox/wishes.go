@@ -196,7 +196,7 @@ func setWish(a *ooo.Address, w ooo.Wish) {
 func (d *Draft) add(wish ooo.Wish, from ooo.Hint, now time.Time) {
 	if !d.Monitored() { // the mailbox was not being read, so its state may be outdated
 		d.Person, d.Condition, d.Reason, d.ErrorKind, d.Setting, d.State = wish.Person, ooo.Pending, "", "", nil, nil
-		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled = 0, time.Time{}, false
+		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled, d.Unannounced = 0, time.Time{}, false, false
 	}
 	address := ooo.Address{Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
 	if from.Moved != nil {

@@ -210,8 +210,8 @@ type Summary struct {
 }
 
 // Uncovered reports whether a mailbox that should have a subscription for each of so many
-// resources lacks one. An unknown mailbox does not count: it may not exist, and what is wrong
-// with it has its own filter and alarm.
+// resources lacks one. An unknown mailbox does not count: it may not exist, and has its
+// own filter.
 func (s Summary) Uncovered(resources int, now time.Time) bool {
 	return resources > 0 && !s.ID.Unresolved() && s.Condition != Unknown && (s.Live < resources || !s.CoveredUntil.After(now))
 }

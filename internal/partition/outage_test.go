@@ -31,27 +31,26 @@ var outages = map[string]func(*env){
 		}
 	},
 	"rounds that keep failing": func(e *env) {
-		a, b, c := e.add("a"), e.add("b"), e.add("c")
-		e.waitBalanced(3)
-		failing := func(r *replica, n int) { r.link.set(func() { r.link.failing = n }) }
 		for n := 4; n >= 2; n-- {
-			for _, r := range []*replica{a, b, c} {
-				failing(r, n)
+			a, b, c := e.add(fmt.Sprint("a", n)), e.add(fmt.Sprint("b", n)), e.add(fmt.Sprint("c", n))
+			e.waitBalanced(3)
+			failing := func(n int) {
+				for _, r := range e.alive() {
+					r.link.set(func() { r.link.failing = n })
+				}
 			}
+			failing(n)
 			time.Sleep(time.Minute)
 			if owned := len(a.owns()) + len(b.owns()) + len(c.owns()); owned != 64 {
 				e.Errorf("%d partitions have an owner that acts, want all", owned)
 			}
 			c.crash()
-			e.waitFor("the others own all", 20*time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
-			c = e.add(fmt.Sprint("c", n))
-			failing(c, n)
-			e.waitBalanced(3)
+			e.waitFor("those of the crashed one are taken", 10*time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
 			b.stop()
-			e.waitFor("the others own all", 20*time.Second, func() bool { return len(a.owns()) == 32 && len(c.owns()) == 32 })
-			b = e.add(fmt.Sprint("b", n))
-			failing(b, n)
-			e.waitBalanced(3)
+			e.waitFor("those of the stopped one are taken", 20*time.Second, func() bool { return len(a.owns()) == 64 })
+			failing(0)
+			a.stop()
+			e.waitFor("the last one has stopped", time.Minute, func() bool { return len(e.alive()) == 0 })
 		}
 	},
 	"empty Redis": func(e *env) {

@@ -90,7 +90,7 @@ func (ps *peers) silence(now time.Time) time.Duration {
 	switch {
 	case !ps.unbroken.IsZero() && now.Sub(ps.unbroken) >= deadAfter:
 		return deadAfter
-	case !ps.steady.IsZero() && now.Sub(ps.steady) >= patience && now.Sub(ps.answered) <= graceTime:
+	case now.Sub(ps.steady) >= patience && now.Sub(ps.answered) <= graceTime:
 		return patience
 	}
 	return 0

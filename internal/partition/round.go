@@ -144,10 +144,11 @@ func (o *Owners) extendDeadline(at, wall time.Time, older bool) {
 }
 
 // rebalance begins to release some of the partitions that this replica owns above its share.
-// releaseRate is per roundTime, and rounds may be sent earlier.
+// releaseRate is per roundTime, and rounds may be sent earlier. While rounds keep failing it
+// releases nothing, because it takes long until another replica takes a free partition.
 func (o *Owners) rebalance() {
 	now := time.Now()
-	if o.peers.silence(now) == 0 || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
+	if o.peers.silence(now) != deadAfter || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
 		return
 	}
 	o.round.rebalancedAt = o.round.sentAt

@@ -81,8 +81,8 @@ func (o *Owners) take(ctx context.Context) {
 	}
 	v := o.view(now)
 	for p, since := range v.free {
-		if silence == patience && now.Sub(since) < patience {
-			v.free[p] = time.Time{} // another replica may have taken it
+		if silence == patience && v.leases[p].Life == "" && now.Sub(since) < patience {
+			v.free[p] = time.Time{} // if Redis went back, another replica may have taken it since
 		}
 	}
 	partitions, _ := plan(v)

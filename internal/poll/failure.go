@@ -11,8 +11,8 @@ import (
 	"outlook-monitor/internal/schedule"
 )
 
-// Waits after failed reads and look-ups.
-// The waits after failures are shortened by up to a fifth at random, see [schedule.Backoff].
+// Waits after failed reads and look-ups, shortened by up to a fifth at random, see
+// [schedule.Backoff].
 const (
 	firstWait     = 10 * time.Second
 	maxReadWait   = 5 * time.Minute
@@ -156,7 +156,7 @@ func (p *Poller) countFailure(j *job, err error, c call) (e effect, f failure, r
 	switch {
 	case e.outcome == Unreadable:
 	case c.cutShort && t.isolated > 0:
-		retryAt = now // with the longer timeout
+		retryAt = now // alone, and with the longer timeout from the second time on
 	case len(j.hints) == 0 && j.urgent == ooo.SourcePoll:
 		// The read was expedited only because its batch was split or its record had changed.
 		// The next regular read is soon enough.

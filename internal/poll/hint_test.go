@@ -251,6 +251,9 @@ func TestTraces(t *testing.T) {
 		f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrDenied })
 		f.hint("ann", traced)
 		time.Sleep(time.Second)
+		f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrUnavailable })
+		f.hint("ann", traced)
+		time.Sleep(time.Minute)
 		var names []string
 		delivery := f.get("ann").Addresses[0].Trace
 		for i, span := range spans.Ended() {

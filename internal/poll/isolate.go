@@ -18,8 +18,8 @@ const (
 	// maxSlow is how many mailboxes may be isolated because a call was slow. Beyond it calls are
 	// slow whatever is in them, and batches lose less time than as many single reads.
 	maxSlow = maxIsolatedReads
-	// quickAnswers is how many quick answers return a slow mailbox to the batches, and one of which
-	// several calls in a row were not answered.
+	// quickAnswers is how many quick answers return a mailbox to the batches that was slow, or that
+	// did not answer several calls in a row.
 	quickAnswers = 3
 )
 

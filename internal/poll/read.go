@@ -112,7 +112,9 @@ func (p *Poller) handleResult(ctx context.Context, j *job, r ooo.ReadResult, c c
 	switch {
 	case r.Err != nil:
 		outcome, retryAt = p.failed(ctx, j, r.Err, c)
-		p.traceUndelivered(ctx, j, c, outcome)
+		if retryAt.IsZero() { // the hint is carried out
+			p.traceUndelivered(ctx, j, c, outcome)
+		}
 	case owned && r.Unchanged && !p.upToDate(m): // the record changed during the read
 		j.urgent, retryAt = cmp.Or(j.urgent, ooo.SourcePoll), time.Now()
 	case owned:

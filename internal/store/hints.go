@@ -107,21 +107,28 @@ func (s *Store) LeaveHints(ctx context.Context, publish bool, hints ...ooo.Hint)
 
 // writeHints writes a batch when it is its turn; until then callers add to it.
 func (s *Store) writeHints(ctx context.Context, b *hintBatch) {
-	s.hintWriters <- struct{}{}
-	defer func() { <-s.hintWriters }()
+	defer close(b.written)
+	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
+	defer cancel()
+	select {
+	case s.hintWriters <- struct{}{}:
+		defer func() { <-s.hintWriters }()
+	case <-ctx.Done():
+	}
 	s.hintsMu.Lock()
 	if s.nextHints == b {
 		s.nextHints = nil
 	}
 	s.hintsMu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
-	defer cancel()
+	if ctx.Err() != nil { // its callers have given up
+		b.err = translate(ctx.Err())
+		return
+	}
 	pipe := s.client.Pipeline()
 	written := pipe.HSet(ctx, hintsKey, b.fields...)
 	s.publish(ctx, pipe, hintMessages(b.published)...)
 	pipe.Exec(ctx) //nolint:errcheck // only the error of HSET matters
 	b.err = translate(written.Err())
-	close(b.written)
 }
 
 // RemoveHints removes hints that were carried out, unless they have changed since.

@@ -64,7 +64,7 @@ func (s *Store) overview(ctx context.Context) ([]*entry, error) {
 			}
 			last = r.Val.(*overview)
 		case <-ctx.Done(): // others wait for the read
-			return nil, ctx.Err()
+			return nil, translate(ctx.Err())
 		}
 	}
 	return last.entries, nil

@@ -163,6 +163,9 @@ func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, err
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return ooo.Summary{}, false, translate(err)
 	}
+	if err := wish.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return ooo.Summary{}, false, translate(err)
+	}
 	if nonce, _, _ := strings.Cut(wish.Val(), ":"); nonce != w.Nonce {
 		return ooo.Summary{}, false, ErrChanged
 	}

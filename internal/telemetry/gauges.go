@@ -111,7 +111,7 @@ func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	gauges("subscriptions", "Subscriptions of the mailboxes that this replica owns, by state.", "state", floats(g.Subscriptions, count))
-	gauge("uncovered_users", "Mailboxes that this replica owns, and that are not unknown but lack a live subscription.", count(g.Uncovered))
+	gauge("uncovered_users", "Owned mailboxes, except unknown ones, that lack a live subscription.", count(g.Uncovered))
 	expiry("subscription_expiry_timestamp_seconds", "When the first live subscription expires, in seconds since 1970.", g.FirstExpiry)
 }
 

@@ -73,6 +73,12 @@ type ngrokEndpoint struct {
 	end   context.CancelCauseFunc
 }
 
+// Close asks ngrok to send no more connections. If it does not answer, the session ends too.
+func (e *ngrokEndpoint) Close() error {
+	defer time.AfterFunc(time.Second, e.End).Stop()
+	return e.EndpointListener.Close()
+}
+
 // End ends the session.
 func (e *ngrokEndpoint) End() {
 	e.end(nil)

@@ -26,8 +26,7 @@ type Ngrok struct {
 	Open func(ctx context.Context) (Endpoint, error)
 	// Serve serves the endpoint until ctx ends or the endpoint fails.
 	Serve func(ctx context.Context, ln net.Listener) error
-	// OnChange receives the URL of each endpoint before it is served, and an empty one when the
-	// endpoint has failed.
+	// OnChange receives the URL of each endpoint before it is served, and an empty one after that.
 	OnChange func(url string)
 	Log      *slog.Logger
 }
