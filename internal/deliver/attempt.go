@@ -28,12 +28,11 @@ const (
 )
 
 // dueTime is when the newest state of an address may be sent, with the fields of the
-// record that it was computed from.
+// record that it was computed from. It is zero if nothing was to be sent.
 //
 // Stored times may come from the clock of another process. They are compared with this
 // clock only once, when they are first seen, and cut at the longest wait of their kind.
 type dueTime struct {
-	sequence       int64
 	inFlight, next time.Time // of [ooo.Delivery]: InFlightSince and NextAttemptAt
 	at             time.Time
 }
@@ -41,7 +40,7 @@ type dueTime struct {
 // update returns when an address is due; before is its last due time.
 func (before dueTime) update(a *ooo.Address, now time.Time) dueTime {
 	d := &a.Delivery
-	if before.sequence == a.Sequence && before.inFlight.Equal(d.InFlightSince) && before.next.Equal(d.NextAttemptAt) {
+	if !before.at.IsZero() && before.inFlight.Equal(d.InFlightSince) && before.next.Equal(d.NextAttemptAt) {
 		return before
 	}
 	wait := time.Duration(0)
@@ -55,7 +54,7 @@ func (before dueTime) update(a *ooo.Address, now time.Time) dueTime {
 		}
 		wait = max(wait, min(d.NextAttemptAt.Sub(now), longest))
 	}
-	return dueTime{sequence: a.Sequence, inFlight: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait)}
+	return dueTime{inFlight: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait)}
 }
 
 // attempt is one try to send a state to the mediator.
@@ -125,12 +124,13 @@ func overtaken(draft *mailbox.Draft, a *ooo.Address, first int64, now time.Time)
 }
 
 // BeginDelivery is called inside the update that records a change, once the state is
-// queued. It records in the same draft that deliveries begin, as many as may start now.
+// queued for each address. It records in the same draft that deliveries begin, as many as
+// may start now.
 func (d *Deliverer) BeginDelivery(draft *mailbox.Draft) {
 	for i := range draft.Addresses {
 		a := &draft.Addresses[i]
 		k := key{draft.ID, a.Folded()}
-		if a.Undelivered() && d.reserve(k) && !d.begin(draft, a, k) {
+		if d.reserve(k) && !d.begin(draft, a, k) {
 			d.abort(k)
 		}
 	}
@@ -161,7 +161,7 @@ func (d *Deliverer) resend(draft *mailbox.Draft, a *ooo.Address, k key) bool {
 		if h.Subject != k.address {
 			continue
 		}
-		if a != nil && a.Sequence > 0 && draft.State != nil {
+		if a != nil && draft.State != nil {
 			draft.Resend(a, time.Now().UTC())
 		}
 		draft.RemoveHints(h)
@@ -248,9 +248,9 @@ func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, n
 		if event.Kind == ooo.EventRefused || r.failures == 1 {
 			draft.Event(a, event)
 		}
+		delivery.Throttled = r.throttled
 		requested := !delivery.NextAttemptAt.IsZero() // a monitor request came during the call
-		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, r.throttled
-		if r.throttled || newest && (!requested || r.state != ooo.DeliveryRefused) {
+		if r.throttled || newest && !requested {
 			delivery.NextAttemptAt = now.Add(r.wait)
 		}
 	}

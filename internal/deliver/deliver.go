@@ -68,7 +68,7 @@ type Deliverer struct {
 	slow  *lru.Cache[key, struct{}] // addresses whose last call took slowAnswer, or was not answered
 
 	mu       sync.Mutex
-	run      context.Context                     // of Run; nil before and after; guarded by mu, as all below
+	running  bool                                // calls may start; guarded by mu, as all below
 	pending  map[ooo.RecordID]map[string]dueTime // by folded address; those with a state to deliver or resend
 	inFlight map[key]struct{}
 	// abandoned is until when the mediator may still be processing the attempt of an earlier owner
@@ -163,7 +163,7 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 // flight have ended and their results are saved, or after 10 s.
 func (d *Deliverer) Run(ctx context.Context) error {
 	d.mu.Lock()
-	d.run = ctx
+	d.running = true
 	d.mu.Unlock()
 	for d.queue.Wait(ctx) == nil {
 		if !d.cfg.InTime() {
@@ -182,7 +182,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		}
 	}
 	d.mu.Lock()
-	d.run = nil // from here on nothing adds to calls
+	d.running = false // from here on nothing adds to calls
 	d.mu.Unlock()
 	ended := make(chan struct{})
 	go func() { d.calls.Wait(); close(ended) }()
@@ -196,7 +196,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 // ready reports whether a request may still be written.
 func (d *Deliverer) ready() bool {
 	d.mu.Lock()
-	running := d.run != nil && d.run.Err() == nil
+	running := d.running
 	d.mu.Unlock()
 	return running && d.cfg.InTime()
 }
@@ -241,7 +241,7 @@ func (d *Deliverer) reserve(k key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, busy := d.inFlight[k]
-	if busy || d.slow.Contains(k) || d.run == nil || d.run.Err() != nil {
+	if busy || d.slow.Contains(k) || !d.running {
 		return false
 	}
 	select {

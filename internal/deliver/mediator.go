@@ -64,7 +64,7 @@ func NewTransport() *http.Transport {
 
 // NewMediator returns the mediator of cfg. It makes no call.
 func NewMediator(cfg MediatorConfig) (*Mediator, error) {
-	if cfg.URL == nil || cfg.URL.Host == "" {
+	if cfg.URL == nil {
 		return nil, errors.New("the URL of the mediator is required")
 	}
 	base := *cfg.URL

@@ -165,7 +165,7 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 		if mark == "" || !s.cfg.OwnsPartition0() {
 			continue
 		}
-		if strings.HasPrefix(mark, startMark) && !doneAt.IsZero() && time.Since(doneAt) < startWindow {
+		if strings.HasPrefix(mark, startMark) && time.Since(doneAt) < startWindow {
 			doneMark = mark // of a replica that started together with the one just synced for
 		}
 		if mark != doneMark {

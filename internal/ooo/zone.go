@@ -17,7 +17,7 @@ var windowsZones = sync.OnceValue(func() map[string]string {
 	zones := make(map[string]string, 160)
 	for line := range strings.Lines(windowsZonesTSV) {
 		windows, iana, ok := strings.Cut(strings.TrimSpace(line), "\t")
-		if ok && !strings.HasPrefix(line, "#") {
+		if ok { // neither a comment nor empty
 			zones[strings.ToLower(windows)] = iana
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // Doubling returns how long to wait after a number of failures in a row: first after one
 // failure, twice as long after each further one, but at most limit.
 func Doubling(failures int, first, limit time.Duration) time.Duration {
-	if shift := max(failures, 1) - 1; shift < 30 && first <= limit>>shift {
+	if shift := max(failures, 1) - 1; first <= limit>>shift {
 		return first << shift
 	}
 	return limit
