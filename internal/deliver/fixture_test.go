@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,11 @@ func inBubble(t *testing.T, test func(t *testing.T, f *fixture)) {
 	})
 }
 
+// bubble is inBubble for a row of a table.
+func bubble(test func(t *testing.T, f *fixture)) func(*testing.T) {
+	return func(t *testing.T) { inBubble(t, test) }
+}
+
 // withDelivery runs test after the state away was recorded for ann. The mediator gives the
 // replies in order and then repeats the last one.
 func withDelivery(t *testing.T, test func(t *testing.T, f *fixture), replies ...reply) {
@@ -47,6 +53,11 @@ func withDelivery(t *testing.T, test func(t *testing.T, f *fixture), replies ...
 		f.recordState("ann", away)
 		test(t, f)
 	})
+}
+
+// delivery is withDelivery for a row of a table.
+func delivery(test func(t *testing.T, f *fixture), replies ...reply) func(*testing.T) {
+	return func(t *testing.T) { withDelivery(t, test, replies...) }
 }
 
 func inOrder(replies ...reply) func(call) reply {
@@ -174,10 +185,18 @@ func (f *fixture) stopMonitoring(name string) {
 	f.registry.Hint(f.store.ChangeWish(f.t, address(name), func(wish *ooo.Wish) { wish.On = false }))
 }
 
-// monitorAgain repeats the monitor request for a user.
-func (f *fixture) monitorAgain(name string) {
-	f.t.Helper()
-	f.registry.Hint(ooo.Hint{ID: ooo.RecordID(name), Kind: ooo.HintWish, Subject: ooo.FoldAddress(address(name))})
+// hint leaves a hint for a user: [ooo.HintWish] as a repeated monitor request does, or [ooo.HintResend].
+func (f *fixture) hint(name string, kind ooo.HintKind) {
+	f.registry.Hint(ooo.Hint{ID: ooo.RecordID(name), Kind: kind, Subject: ooo.FoldAddress(address(name))})
+}
+
+// drain drains the partition of ann.
+func (f *fixture) drain() {
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	if err := f.registry.Drain(ctx, ooo.RecordID("ann").Partition()); err != nil {
+		f.t.Errorf("Drain: %v", err)
+	}
 }
 
 // recordState records a state of a user, and begins the delivery in the same update if it can.

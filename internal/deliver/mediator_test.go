@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -68,10 +69,11 @@ func ready() bool { return true }
 type traced struct{ http.RoundTripper }
 
 func (t traced) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	if r.Body != nil {
-		r.Body = struct{ io.ReadCloser }{r.Body}
+	if r.URL.User != nil {
+		return nil, errors.New("the URL has a user, which traces would show")
 	}
+	r = r.Clone(r.Context())
+	r.Body = struct{ io.ReadCloser }{r.Body}
 	return t.RoundTripper.RoundTrip(r)
 }
 
@@ -113,8 +115,9 @@ func TestSetStatusRequest(t *testing.T) {
 			}
 			_, signed := header["Webhook-Signature"]
 			_, authorized := header["Authorization"]
-			if signed || authorized || header.Get("Webhook-Id") != "msg_1" || header.Get("Webhook-Timestamp") == "" {
-				t.Errorf("headers = %v, want id and timestamp, but no signature and no authorization", header)
+			if signed || authorized || header.Get("Webhook-Id") != "msg_1" || header.Get("Webhook-Timestamp") == "" ||
+				header.Get("User-Agent") != "outlook-monitor" {
+				t.Errorf("headers = %v, want id, timestamp and user agent, but no signature and no authorization", header)
 			}
 		})
 	}

@@ -41,38 +41,36 @@ func TestDeliveryOfEarlierOwner(t *testing.T) {
 		"delivered":                        {ooo.DeliveryDelivered, 0, 0, 0, false, -1, ""},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, f *fixture) {
-				now := time.Now()
-				a := ooo.Address{Spelling: address("ann"), Sequence: tt.sequence, Source: ooo.SourcePoll, Delivery: ooo.Delivery{
-					State: tt.state, WebhookID: "the state's", Throttled: tt.throttled}}
-				if tt.begun != 0 {
-					a.Delivery.InFlightSince, a.Delivery.InFlightSequence = now.Add(tt.begun), 1
-				}
-				if tt.next != 0 {
-					a.Delivery.NextAttemptAt = now.Add(tt.next)
-				}
-				f.store.Put(t, &ooo.Mailbox{ID: "ann", State: &away, Addresses: []ooo.Address{a}})
-				defer f.start(8)()
-				advance(2 * time.Hour)
-				calls := f.received("ann")
-				if tt.want < 0 && len(calls) == 0 {
-					return
-				}
-				if len(calls) != 1 {
-					t.Fatalf("%d calls, want one", len(calls))
-				}
-				if after := calls[0].at.Sub(now); after < tt.want || after > tt.want+100*time.Millisecond {
-					t.Errorf("called after %v, want %v", after, tt.want)
-				}
-				if id := calls[0].header.Get("Webhook-Id"); id != "the state's" {
-					t.Errorf("webhook-id = %s, want that of the state", id)
-				}
-				if history, want := f.history(), cmp.Or(tt.history, "delivered 1"); history != want {
-					t.Errorf("history = %s, want %s", history, want)
-				}
-			})
-		})
+		t.Run(name, bubble(func(t *testing.T, f *fixture) {
+			now := time.Now()
+			a := ooo.Address{Spelling: address("ann"), Sequence: tt.sequence, Source: ooo.SourcePoll, Delivery: ooo.Delivery{
+				State: tt.state, WebhookID: "the state's", Throttled: tt.throttled}}
+			if tt.begun != 0 {
+				a.Delivery.InFlightSince, a.Delivery.InFlightSequence = now.Add(tt.begun), 1
+			}
+			if tt.next != 0 {
+				a.Delivery.NextAttemptAt = now.Add(tt.next)
+			}
+			f.store.Put(t, &ooo.Mailbox{ID: "ann", State: &away, Addresses: []ooo.Address{a}})
+			defer f.start(8)()
+			advance(2 * time.Hour)
+			calls := f.received("ann")
+			if tt.want < 0 && len(calls) == 0 {
+				return
+			}
+			if len(calls) != 1 {
+				t.Fatalf("%d calls, want one", len(calls))
+			}
+			if after := calls[0].at.Sub(now); after < tt.want || after > tt.want+100*time.Millisecond {
+				t.Errorf("called after %v, want %v", after, tt.want)
+			}
+			if id := calls[0].header.Get("Webhook-Id"); id != "the state's" {
+				t.Errorf("webhook-id = %s, want that of the state", id)
+			}
+			if history, want := f.history(), cmp.Or(tt.history, "delivered 1"); history != want {
+				t.Errorf("history = %s, want %s", history, want)
+			}
+		}))
 	}
 }
 
@@ -86,8 +84,8 @@ func TestRestartOfMonitoringAwaitsAttemptOfEarlierOwner(t *testing.T) {
 		defer f.start(8)()
 		f.stopMonitoring("ann")
 		advance(time.Second)
-		if _, ok := f.registry.Get("ann"); ok {
-			t.Fatal("ann is in memory after her monitoring ended")
+		if _, ok := f.registry.Get("ann"); ok || f.deliver.Backlog(began).Waiting != 0 {
+			t.Fatal("ann is in memory or scheduled after her monitoring ended")
 		}
 		f.monitor("ann")
 		f.recordState("ann", back)
@@ -119,30 +117,44 @@ func TestLostPartitionSavesNoResult(t *testing.T) {
 	}, reply{code: 200, latency: 5 * time.Second})
 }
 
-func TestPartitionReacquiredDuringCall(t *testing.T) {
-	withDelivery(t, func(t *testing.T, f *fixture) {
-		advance(time.Second)
-		f.registry.AcquireAll()
-		advance(time.Minute)
-		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || len(f.received("ann")) != 1 {
-			t.Errorf("%d calls, delivery %+v, want one, delivered", len(f.received("ann")), d)
-		}
-	}, reply{code: 200, latency: 25 * time.Second})
-}
-
-func TestMonitoringRestartsDuringCall(t *testing.T) {
-	withDelivery(t, func(t *testing.T, f *fixture) {
-		advance(time.Second)
-		f.stopMonitoring("ann")
-		advance(time.Second)
-		f.monitor("ann")
-		advance(time.Minute)
-		f.recordState("ann", back)
-		advance(time.Minute)
-		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || len(f.received("ann")) != 2 {
-			t.Errorf("%d calls, delivery %+v, want the new state delivered", len(f.received("ann")), d)
-		}
-	}, reply{code: 200, latency: 5 * time.Second})
+func TestEventDuringCall(t *testing.T) {
+	ok := func(latency time.Duration) reply { return reply{code: 200, latency: latency} }
+	refused := []reply{{code: 404}, {code: 404, latency: 2 * time.Second}, {code: 200}}
+	request := func(f *fixture) { f.hint("ann", ooo.HintWish) }
+	tests := map[string]struct {
+		replies []reply
+		event   func(f *fixture)
+		within  time.Duration
+		calls   int
+	}{
+		"partition reacquired": {[]reply{ok(25 * time.Second)}, func(f *fixture) { f.registry.AcquireAll() }, time.Minute, 1},
+		"monitoring restarts": {[]reply{ok(5 * time.Second)}, func(f *fixture) {
+			f.stopMonitoring("ann")
+			advance(time.Second)
+			f.monitor("ann")
+			advance(time.Minute)
+			f.recordState("ann", back)
+		}, time.Minute, 2},
+		"wait that was cut short ends, and a newer state comes": {[]reply{{code: 500}, ok(29 * time.Second)}, func(f *fixture) {
+			f.recordState("ann", back)
+			advance(time.Second)
+			f.recordState("ann", away)
+		}, time.Minute, 3},
+		// The mediator may have added the user while it was refusing the state.
+		"monitor request":        {refused, func(f *fixture) { advance(5 * time.Second); request(f) }, 3 * time.Second, 3},
+		"second monitor request": {refused, func(f *fixture) { request(f); advance(time.Second); request(f) }, 3 * time.Second, 3},
+	}
+	for name, tt := range tests {
+		t.Run(name, delivery(func(t *testing.T, f *fixture) {
+			advance(500 * time.Millisecond)
+			tt.event(f)
+			advance(tt.within)
+			seen, d := f.observed(), f.delivery("ann")
+			if d.State != ooo.DeliveryDelivered || len(seen.calls) != tt.calls || seen.peak != 1 {
+				t.Errorf("%d calls, %d at once, delivery %+v, want %d, one at a time, delivered", len(seen.calls), seen.peak, d, tt.calls)
+			}
+		}, tt.replies...))
+	}
 }
 
 // An address that was moved to another mailbox may have a sequence number before the
@@ -151,10 +163,11 @@ func TestNothingIsSentWithoutState(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
 		f.store.Put(t, &ooo.Mailbox{ID: "ann", Addresses: []ooo.Address{{Spelling: address("ann"), Sequence: 1}}})
 		defer f.start(8)()
-		f.registry.Hint(ooo.Hint{ID: "ann", Kind: ooo.HintResend, Subject: ooo.FoldAddress(address("ann"))})
+		f.hint("ann", ooo.HintResend)
 		advance(time.Minute)
-		if calls, hints := f.received("ann"), f.registry.Hints("ann", ooo.HintResend); len(calls) != 0 || len(hints) != 0 {
-			t.Errorf("calls = %v, hints %v, want none", calls, hints)
+		calls, hints, scheduled := f.received("ann"), f.registry.Hints("ann", ooo.HintResend), f.deliver.Backlog(time.Now()).Waiting
+		if len(calls) != 0 || len(hints) != 0 || scheduled != 0 {
+			t.Errorf("calls = %v, hints %v, %d scheduled, want none", calls, hints, scheduled)
 		}
 		f.recordState("ann", away)
 		advance(time.Second)
@@ -166,33 +179,31 @@ func TestNothingIsSentWithoutState(t *testing.T) {
 
 func TestNothingIsSentAfterDeadlineOrStop(t *testing.T) {
 	for name, stops := range map[string]bool{"deadline": false, "stop": true} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, f *fixture) {
-				f.dialTime = time.Second
-				stop := f.start(8)
-				defer stop()
-				f.monitor("ann")
-				f.recordState("ann", away)
-				advance(500 * time.Millisecond) // the connection is being opened
-				f.registry.SetLate(!stops)
-				if stops {
-					stop()
-				}
-				advance(time.Minute)
-				seen, d := f.observed(), f.store.Record(t, "ann").Addresses[0].Delivery
-				if len(seen.calls) != 0 || len(seen.attempts) != 0 || d.Attempts != 0 || !d.InFlightSince.IsZero() {
-					t.Errorf("%d calls, delivery %+v, want nothing sent and no attempt", len(seen.calls), d)
-				}
-				if stops {
-					return
-				}
-				f.registry.SetLate(false)
-				advance(2 * time.Second)
-				if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 1 {
-					t.Errorf("after confirmation: %+v, want delivered at the first attempt", d)
-				}
-			})
-		})
+		t.Run(name, bubble(func(t *testing.T, f *fixture) {
+			f.dialTime = time.Second
+			stop := f.start(8)
+			defer stop()
+			f.monitor("ann")
+			f.recordState("ann", away)
+			advance(500 * time.Millisecond) // the connection is being opened
+			f.registry.SetLate(!stops)
+			if stops {
+				stop()
+			}
+			advance(time.Minute)
+			seen, d := f.observed(), f.store.Record(t, "ann").Addresses[0].Delivery
+			if len(seen.calls) != 0 || len(seen.attempts) != 0 || d.Attempts != 0 || !d.InFlightSince.IsZero() {
+				t.Errorf("%d calls, delivery %+v, want nothing sent and no attempt", len(seen.calls), d)
+			}
+			if stops {
+				return
+			}
+			f.registry.SetLate(false)
+			advance(2 * time.Second)
+			if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Attempts != 1 {
+				t.Errorf("after confirmation: %+v, want delivered at the first attempt", d)
+			}
+		}))
 	}
 }
 
@@ -208,45 +219,43 @@ func TestBeginningWithSlowSaves(t *testing.T) {
 		"save waits for 96 others": {96, 700 * time.Millisecond, 2100 * time.Millisecond, false}, // 48 at a time
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, f *fixture) {
-				var age time.Duration
-				f.reply = func(c call) reply {
-					age = c.at.Sub(f.store.Record(t, "ann").Addresses[0].Delivery.InFlightSince)
-					return reply{code: 200}
+		t.Run(name, bubble(func(t *testing.T, f *fixture) {
+			var age time.Duration
+			f.reply = func(c call) reply {
+				age = c.at.Sub(f.store.Record(t, "ann").Addresses[0].Delivery.InFlightSince)
+				return reply{code: 200}
+			}
+			other := func(i int) ooo.RecordID { return ooo.RecordID(fmt.Sprint(i)) }
+			for i := range tt.others {
+				f.store.Put(t, &ooo.Mailbox{ID: other(i), Addresses: []ooo.Address{{Spelling: address("bob")}}})
+			}
+			defer f.start(8)()
+			f.monitor("ann")
+			changed := time.Now()
+			f.store.BeforeSaves(func(s store.Save) error {
+				if time.Since(changed) < 2400*time.Millisecond {
+					time.Sleep(tt.save)
 				}
-				other := func(i int) ooo.RecordID { return ooo.RecordID(fmt.Sprint(i)) }
-				for i := range tt.others {
-					f.store.Put(t, &ooo.Mailbox{ID: other(i), Addresses: []ooo.Address{{Spelling: address("bob")}}})
+				if tt.lost {
+					tt.lost = false
+					return errors.Join(f.store.Store.Save(t.Context(), s), context.DeadlineExceeded)
 				}
-				defer f.start(8)()
-				f.monitor("ann")
-				changed := time.Now()
-				f.store.BeforeSaves(func(s store.Save) error {
-					if time.Since(changed) < 2400*time.Millisecond {
-						time.Sleep(tt.save)
-					}
-					if tt.lost {
-						tt.lost = false
-						return errors.Join(f.store.Store.Save(t.Context(), s), context.DeadlineExceeded)
-					}
-					return nil
-				})
-				for i := range tt.others {
-					go f.registry.Update(other(i), func(*mailbox.Draft) error { return nil })
-				}
-				synctest.Wait()
-				f.recordState("ann", away)
-				advance(10 * time.Second)
-				calls, d := f.received("ann"), f.delivery("ann")
-				if len(calls) != 1 || d.Attempts != 1 || age > time.Second {
-					t.Fatalf("%d calls, %+v, sent %v after its beginning, want the first attempt, within a second", len(calls), d, age)
-				}
-				if after := calls[0].at.Sub(changed); after > tt.want || after < tt.want-50*time.Millisecond {
-					t.Errorf("sent %v after the change, want %v", after, tt.want)
-				}
+				return nil
 			})
-		})
+			for i := range tt.others {
+				go f.registry.Update(other(i), func(*mailbox.Draft) error { return nil })
+			}
+			synctest.Wait()
+			f.recordState("ann", away)
+			advance(10 * time.Second)
+			calls, d := f.received("ann"), f.delivery("ann")
+			if len(calls) != 1 || d.Attempts != 1 || age > time.Second {
+				t.Fatalf("%d calls, %+v, sent %v after its beginning, want the first attempt, within a second", len(calls), d, age)
+			}
+			if after := calls[0].at.Sub(changed); after > tt.want || after < tt.want-50*time.Millisecond {
+				t.Errorf("sent %v after the change, want %v", after, tt.want)
+			}
+		}))
 	}
 }
 
@@ -259,27 +268,25 @@ func TestStopDuringCall(t *testing.T) {
 		"no result":      {25 * time.Second, 10 * time.Second, nil},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, f *fixture) {
-				f.reply = func(call) reply { return reply{code: 200, latency: tt.latency} }
-				stop := f.start(8)
-				f.monitor("ann", "bob")
-				f.recordState("ann", away)
-				advance(time.Second)
-				f.registry.SetLate(true)
-				time.AfterFunc(time.Second, func() { f.registry.SetLate(false); f.recordState("bob", away) })
-				began := time.Now()
-				stop()
-				if took := time.Since(began); took < tt.stop-100*time.Millisecond || took > tt.stop+time.Second {
-					t.Errorf("stopped after %v, want %v", took, tt.stop)
-				}
-				seen, d := f.observed(), f.store.Record(t, "ann").Addresses[0].Delivery
-				if !slices.Equal(seen.attempts, tt.results) || len(seen.calls) != 1 || d.InFlightSince.IsZero() != (tt.results != nil) {
-					t.Errorf("%d calls with results %v, delivery %+v, want one with %v", len(seen.calls), seen.attempts, d, tt.results)
-				}
-				advance(time.Minute)
-			})
-		})
+		t.Run(name, bubble(func(t *testing.T, f *fixture) {
+			f.reply = func(call) reply { return reply{code: 200, latency: tt.latency} }
+			stop := f.start(8)
+			f.monitor("ann", "bob")
+			f.recordState("ann", away)
+			advance(time.Second)
+			f.registry.SetLate(true)
+			time.AfterFunc(time.Second, func() { f.registry.SetLate(false); f.recordState("bob", away) })
+			began := time.Now()
+			stop()
+			if took := time.Since(began); took < tt.stop-100*time.Millisecond || took > tt.stop+time.Second {
+				t.Errorf("stopped after %v, want %v", took, tt.stop)
+			}
+			seen, d := f.observed(), f.store.Record(t, "ann").Addresses[0].Delivery
+			if !slices.Equal(seen.attempts, tt.results) || len(seen.calls) != 1 || d.InFlightSince.IsZero() != (tt.results != nil) {
+				t.Errorf("%d calls with results %v, delivery %+v, want one with %v", len(seen.calls), seen.attempts, d, tt.results)
+			}
+			advance(time.Minute)
+		}))
 	}
 }
 
@@ -347,31 +354,36 @@ func TestBeginDeliveryWithoutSave(t *testing.T) {
 			}
 		}
 		advance(time.Second)
-		if calls := f.observed().calls; len(calls) != 0 {
-			t.Errorf("%d calls, want none", len(calls))
+		if calls, scheduled := f.observed().calls, f.deliver.Backlog(time.Now()).Waiting; len(calls) != 0 || scheduled != 0 {
+			t.Errorf("%d calls, %d scheduled, want none", len(calls), scheduled)
 		}
 		f.recordState("ann", away)
 		advance(time.Second)
 		if d := f.delivery("ann"); d.State != ooo.DeliveryDelivered || d.Sequence != 1 {
 			t.Errorf("delivery of a saved change = %+v, want 1 delivered", d)
 		}
+		f.drain()
 	})
 }
 
 func TestResend(t *testing.T) {
 	withDelivery(t, func(t *testing.T, f *fixture) {
-		advance(time.Second)
-		f.registry.Hint(ooo.Hint{ID: "ann", Kind: ooo.HintResend, Subject: ooo.FoldAddress(address("ann"))})
-		advance(time.Second)
+		advance(500 * time.Millisecond)
+		f.hint("ann", ooo.HintResend)
+		f.registry.Hint(f.store.ChangeWish(t, address("al"), func(w *ooo.Wish) { // the hint is not about this address
+			w.On, w.Person.ID, w.StartID = true, "ann", "al"
+		}))
+		advance(5 * time.Second)
 		calls := f.received("ann")
-		if len(calls) != 2 || calls[0].Message != calls[1].Message || calls[0].header.Get("Webhook-Id") == calls[1].header.Get("Webhook-Id") {
+		if len(calls) != 2 || len(f.received("al")) != 1 || calls[0].Message != calls[1].Message ||
+			calls[0].header.Get("Webhook-Id") == calls[1].header.Get("Webhook-Id") {
 			t.Fatalf("calls = %+v, want the same state under another webhook id", calls)
 		}
 		if hints, err := f.store.Hints(t.Context()); err != nil || len(hints) != 0 {
 			t.Errorf("hints = %v, %v, want none left", hints, err)
 		}
-		if history, want := f.history(), "started, changed 1, delivered 1, resend 2, delivered 2"; history != want {
+		if history, want := f.history(), "started, changed 1, started, changed 1, delivered 1, resend 2, delivered 1, delivered 2"; history != want {
 			t.Errorf("history = %s, want %s", history, want)
 		}
-	}, reply{code: 200})
+	}, reply{code: 200, latency: time.Second})
 }

@@ -127,7 +127,8 @@ func TestShorten(t *testing.T) {
 		"composite emoji":             {"👨‍👩‍👧👨‍👩‍👧", 7, "👨‍👩‍👧"},
 		"emoji with skin tone":        {"👍🏽👍🏽", 3, "👍🏽"},
 		"flags":                       {"🇳🇿🇳🇿🇳🇿", 5, "🇳🇿🇳🇿"},
-		"emoji longer than the limit": {"👨‍👩‍👧", 2, "👨"},
+		"flags after a letter":        {"A🇳🇿🇳🇿🇳🇿", 4, "A🇳🇿"},
+		"emoji longer than the limit": {"👨‍👩‍👧", 1, "👨"},
 		"characters, not bytes":       {"äöü äöü äöü", 8, "äöü äöü"},
 	}
 	for name, tt := range tests {
