@@ -106,6 +106,8 @@ func (a *usersAPI) statusError(status int, email string, body []byte) error {
 		return errors.New("the service requires a token: set MONITOR_TOKEN or --token to the one it was started with")
 	case status == http.StatusUnauthorized:
 		return errors.New("the service has a different token: set MONITOR_TOKEN or --token to the one it was started with")
+	case status == http.StatusNotFound && answer.Error == api.NoSuchPath:
+		return fmt.Errorf("%s does not serve the API: set --server or OUTLOOK_MONITOR_URL to the PRIVATE_ADDR of the service", a.base.Redacted())
 	case status == http.StatusNotFound && fromService && email != "":
 		return &unknownUser{email}
 	case status == http.StatusBadRequest && strings.HasPrefix(string(body), "Client sent an HTTP request to an HTTPS server"): // by net/http

@@ -70,6 +70,8 @@ func TestUsersCommands(t *testing.T) {
 	tb.eventually("the list has the reason for an unknown state", func() bool { return absent.MatchString(shell(0, "list")) })
 	want(entry+"unknown .*not in the directory$", 0, "history", "absent@contoso.example")
 
+	want("does not serve the API: set --server", 1, "show", email, "--server="+tb.base+"/base")
+
 	tb.env["MONITOR_TOKEN"] = "another"
 	want("the service has a different token", 1, "watch")
 	delete(tb.env, "MONITOR_TOKEN")

@@ -9,6 +9,9 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
+// NoSuchPath is the error text of a path that an engine does not serve.
+const NoSuchPath = "no such path"
+
 // NewEngine returns a gin engine that sets the headers of every answer, logs requests and
 // recovers from panics. It makes no redirects and trusts no forwarded addresses.
 func NewEngine(log *slog.Logger) *gin.Engine {
@@ -20,7 +23,7 @@ func NewEngine(log *slog.Logger) *gin.Engine {
 	e.UnescapePathValues = false // it would turn a plus into a space; see addressParam
 	_ = e.SetTrustedProxies(nil) // never fails for nil
 	e.Use(middleware(log))
-	e.NoRoute(func(c *gin.Context) { Refuse(c, http.StatusNotFound, "no such path") })
+	e.NoRoute(func(c *gin.Context) { Refuse(c, http.StatusNotFound, NoSuchPath) })
 	e.NoMethod(func(c *gin.Context) {
 		Refuse(c, http.StatusMethodNotAllowed, "method not allowed: see the Allow header")
 	})

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // checkGraph chooses the credential and checks what it needs.
@@ -77,7 +78,7 @@ func (r *reader) checkRedis() {
 // checkListen makes sure that the private routes are not open to other machines unless
 // that is intended.
 func (r *reader) checkListen() {
-	const minTokenLength = 16
+	const minTokenLength = 16 // characters
 	l := &r.settings
 	private := l.PrivateAddr
 	if _, port, _ := net.SplitHostPort(private); private != "" && private == l.ListenAddr && port != "0" {
@@ -88,7 +89,7 @@ func (r *reader) checkListen() {
 	}
 	host, _, _ := net.SplitHostPort(private)
 	private = cmp.Or(private, "the service") // its address is a mistake, so it may be any
-	switch length := len(l.MonitorToken.Reveal()); {
+	switch length := utf8.RuneCountInString(l.MonitorToken.Reveal()); {
 	case loopback(host) || r.mistakes.Has("MONITOR_TOKEN"):
 	case length == 0 && !l.AllowAnonymous:
 		r.mistake("MONITOR_TOKEN", "is not set, and %s can be reached from other machines: set a long random token, "+

@@ -93,6 +93,23 @@ func TestTooLongBodyIsSentFirst(t *testing.T) {
 	}
 }
 
+func TestSlowSenderIsDisconnected(t *testing.T) {
+	guarded(t, func(t *testing.T, s *guardedServer) {
+		sender, peer := net.Pipe() // stays open after the answer
+		defer sender.Close()
+		s.conns <- connFrom{peer, here}
+		send(t, sender, declared(99)+"\r\nHost: a\r\n\r\n{")
+		answers := bufio.NewReader(sender)
+		if answer, err := http.ReadResponse(answers, nil); err != nil || answer.StatusCode != http.StatusRequestTimeout {
+			t.Fatalf("answer = %v, %v, want 408", answer, err)
+		}
+		answered := time.Now()
+		if _, err := answers.ReadByte(); err == nil || time.Since(answered) > time.Second {
+			t.Errorf("after the answer: %v after %v, want the connection closed at once", err, time.Since(answered))
+		}
+	})
+}
+
 func TestTooLongBodyFreesItsMemory(t *testing.T) {
 	guarded(t, func(t *testing.T, s *guardedServer) {
 		sender, peer := net.Pipe() // stays open after the answer

@@ -132,7 +132,11 @@ func (p *Public) read(w http.ResponseWriter, r *http.Request, caller netip.Addr)
 		return nil, release, errTooLong
 	}
 	began, control := time.Now(), http.NewResponseController(w)
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }() // only tests have writers that don't support deadlines
+	defer func() {
+		if err == nil { // otherwise the connection is closed, and the rest of the body is not waited for
+			_ = control.SetReadDeadline(time.Time{})
+		}
+	}()
 	_ = control.SetReadDeadline(began.Add(shortTimeout))
 	limited := http.MaxBytesReader(w, r.Body, maxBody)
 	body = bytes.NewBuffer(make([]byte, 0, min(size, shortBody)+bytes.MinRead))
