@@ -57,7 +57,7 @@ func TestSummary(t *testing.T) {
 			{State: ooo.SubscriptionLive, ExpiresAt: closes}, {State: ooo.SubscriptionLive, ExpiresAt: opens},
 		},
 	}
-	if s := m.Summary(&a); !s.CoveredUntil.Equal(opens) || s.Failed || !s.NotFound {
+	if s := m.Summary(&a); !s.CoveredUntil.Equal(opens) || s.Uncovered(2, opens.Add(-1)) || !s.Uncovered(2, opens) || s.Failed || !s.NotFound {
 		t.Errorf("Summary = %+v, want it covered until the first one expires, and not found", s)
 	}
 	m.Subscriptions[1].Error, m.ErrorKind = "renewal denied", ooo.ReadErrorNoMailbox
