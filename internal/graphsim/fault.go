@@ -99,7 +99,7 @@ func (f Fault) check() error {
 	case !slices.Contains(kinds, f.Kind):
 		return fmt.Errorf("%w: kind %q of %s, want one of %s", ErrInvalid, f.Kind, f.Operation, strings.Join(kinds, ", "))
 	case f.Probability < 0 || f.Probability > 1:
-		return fmt.Errorf("%w: probability is %v, want 0 to 1", ErrInvalid, f.Probability)
+		return fmt.Errorf("%w: probability is %v, want above 0, up to 1", ErrInvalid, f.Probability)
 	case f.Times < 0:
 		return fmt.Errorf("%w: times is %d, want 0 or more", ErrInvalid, f.Times)
 	case f.Status != 0 && (f.Status < 400 || f.Status > 599):

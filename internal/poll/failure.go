@@ -23,7 +23,7 @@ const (
 	unavailableWait    = 3 * time.Second
 	maxUnavailableWait = 30 * time.Second
 	// toleratedFailures is how many reads in a row may fail through no fault of the mailbox
-	// before it is shown as unknown.
+	// before it is shown as unknown; twice as many if their kind changes.
 	toleratedFailures = 2
 	// announceThrottled is how long Graph must throttle a mailbox before its history says so. Graph may
 	// throttle each second read for hours, whose events would replace all others.
@@ -65,23 +65,24 @@ type effect struct {
 	unknown bool          // the mailbox is shown as unknown
 }
 
-// effectOf returns the effect of the n-th failure of a kind in a row. othersRead reports
-// whether other mailboxes have been read since the first of these failures.
-func effectOf(err error, n int, othersRead bool, interval time.Duration) effect {
+// effectOf returns the effect of a failure that is the last one of f. othersRead reports whether
+// other mailboxes have been read since the first of them.
+func effectOf(err error, f failure, othersRead bool, interval time.Duration) effect {
+	n, persists := f.times, f.times > toleratedFailures || f.total > 2*toleratedFailures
 	kind, wait := errorKind(err), schedule.Backoff(n, firstWait, maxReadWait)
 	switch {
 	case kind == readErrorThrottled:
 		throttled, _ := errors.AsType[*ooo.Throttled](err)
-		return effect{Throttled, throttled.After, throttled.After > 2*interval}
+		return effect{Throttled, throttled.After, persists || throttled.After > 2*interval}
 	case kind == readErrorAbsent:
 		return effect{Unreadable, schedule.Backoff(n, absentWait, maxReadWait), true}
 	case kind == readErrorUnverified:
-		return effect{Unavailable, wait, n > toleratedFailures}
+		return effect{Unavailable, wait, persists}
 	case kind == ooo.ReadErrorBadSetting: // keep reading: the user may change it at any time
 		return effect{Unreadable, 0, true}
 	case kind == ooo.ReadErrorOther, kind == readErrorUnauthorized && (!othersRead || n <= toleratedFailures):
 		// Graph is unreachable or busy without a Retry-After: reads keep their cadence.
-		return effect{Unavailable, 0, n > toleratedFailures}
+		return effect{Unavailable, 0, persists}
 	case kind == readErrorUnauthorized: // the token works for other mailboxes
 		wait = schedule.Backoff(n-toleratedFailures, firstWait, maxReadWait)
 	}
@@ -138,7 +139,7 @@ func (p *Poller) countFailure(j *job, err error, c call) (e effect, f failure, r
 	now, t := time.Now(), j.t
 	failing := t.fail(errorKind(err), c.began)
 	f = *failing
-	e = effectOf(err, f.times, p.lastAnswered.After(f.since), p.cfg.Interval)
+	e = effectOf(err, f, p.lastAnswered.After(f.since), p.cfg.Interval)
 	unavailable := schedule.Backoff(f.times, unavailableWait, maxUnavailableWait)
 	if e.wait == 0 && t.unresolved {
 		e.wait = unavailable

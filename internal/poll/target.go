@@ -38,6 +38,7 @@ type target struct {
 type failure struct {
 	kind  ooo.ReadErrorKind
 	times int
+	total int       // in a row, of all kinds
 	since time.Time // when the call of the first one began
 	saved bool      // the record shows it
 }
@@ -122,10 +123,15 @@ func (t *target) next(now time.Time, interval time.Duration) time.Time {
 
 // fail counts a failure. The count starts again with each new kind of error.
 func (t *target) fail(kind ooo.ReadErrorKind, now time.Time) *failure {
+	total := 0
+	if t.failure != nil {
+		total = t.failure.total
+	}
 	if t.failure == nil || t.failure.kind != kind {
 		t.failure = &failure{kind: kind, since: now}
 	}
 	t.failure.times++
+	t.failure.total = total + 1
 	return t.failure
 }
 

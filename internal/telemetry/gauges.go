@@ -95,7 +95,7 @@ func (c gaugesCollector) Collect(out chan<- prometheus.Metric) {
 	if g.RedisUp {
 		up = 1
 	}
-	gauge("redis_up", "Whether Redis answered this replica's last ownership update.", count(up))
+	gauge("redis_up", "Whether Redis has answered an ownership update of this replica within 2.5 s.", count(up))
 	if g.RedisProblems != nil {
 		gauge("redis_problems", "Settings of Redis that may lose data: eviction, no persistence.", count(*g.RedisProblems))
 	}

@@ -1,0 +1,162 @@
+package poll_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-monitor/internal/ooo"
+)
+
+func TestFailures(t *testing.T) {
+	type test struct {
+		err      error
+		kind     ooo.ReadErrorKind // in the record; empty: the mailbox stays known
+		first    bool              // it is unknown after the first failure, else known after the second
+		min, max int               // reads in a minute
+		others   bool              // the wait applies to other mailboxes, too
+		lookup   error             // of the user in the directory
+	}
+	throttledApp := &ooo.Throttled{After: 20 * time.Second, WholeApp: true}
+	tests := map[string]test{
+		"no mailbox":                {ooo.ErrNoMailbox, ooo.ReadErrorNoMailbox, true, 2, 6, false, nil},
+		"bad setting":               {ooo.ErrBadSetting, ooo.ReadErrorBadSetting, true, 29, 31, false, nil},
+		"unavailable":               {ooo.ErrUnavailable, ooo.ReadErrorOther, false, 29, 31, false, nil},
+		"rejected":                  {ooo.ErrRejected, ooo.ReadErrorOther, false, 29, 31, false, nil},
+		"401":                       {ooo.ErrUnauthorized, ooo.ReadErrorDenied, false, 3, 7, false, nil},
+		"user without mailbox":      {ooo.ErrUserGone, ooo.ReadErrorNoMailbox, true, 1, 2, false, nil},
+		"mailbox throttled":         {&ooo.Throttled{After: 20 * time.Second}, ooo.ReadErrorOther, true, 3, 4, false, nil},
+		"mailbox throttled for 3 s": {&ooo.Throttled{After: 3 * time.Second}, ooo.ReadErrorOther, false, 12, 21, false, nil},
+		"app throttled":             {throttledApp, "", false, 3, 4, true, nil},
+		"directory unavailable":     {ooo.ErrUserGone, ooo.ReadErrorOther, false, 2, 5, false, ooo.ErrUnavailable},
+		"directory throttled":       {ooo.ErrUserGone, ooo.ReadErrorOther, true, 3, 4, false, throttledApp},
+	}
+	runEach(t, tests, nil, annAndBob, func(f *fixture, tt test) {
+		time.Sleep(5 * time.Second)
+		f.graph.takeAllReads()
+		f.graph.locked(func() { f.graph.errs[annID], f.graph.lookupErrs[annID] = fmt.Errorf("read: %w", tt.err), tt.lookup })
+		version := f.get("ann").Version
+		for n := range 2 {
+			time.Sleep(2050 * time.Millisecond)
+			if m := f.get("ann"); (m.Condition == ooo.Unknown) != tt.first {
+				f.Errorf("condition after failure %d = %s, want unknown: %t", n+1, m.Condition, tt.first)
+			}
+		}
+		time.Sleep(time.Minute - 4100*time.Millisecond)
+		if got := len(f.graph.takeReads(annID)); got < tt.min || got > tt.max {
+			f.Errorf("%d reads in a minute, want %d to %d", got, tt.min, tt.max)
+		}
+		if got := len(f.graph.takeReads("id-bob")); (got < 25) != tt.others {
+			f.Errorf("%d reads of the other mailbox in a minute, want it to wait: %t", got, tt.others)
+		}
+		m := f.get("ann")
+		if (m.Condition == ooo.Unknown) != (tt.kind != "") || m.ErrorKind != tt.kind || (m.Reason == "") != (tt.kind == "") {
+			f.Errorf("record = %s %q %q, want the error %q", m.Condition, m.ErrorKind, m.Reason, tt.kind)
+		}
+		if m.State == nil || !m.State.Away || len(f.changes()) != 0 {
+			f.Errorf("state = %v, %d changes, want the last state kept", m.State, len(f.changes()))
+		}
+		if saves := m.Version - version; saves > 21 || tt.min > 28 && saves != 1 {
+			f.Errorf("%d saves, want one for the first failure and one for each wait", saves)
+		}
+		for i := range 300 { // each failure has another text
+			f.graph.locked(func() { f.graph.errs[annID] = fmt.Errorf("read %d: %w", i, tt.err) })
+			time.Sleep(2 * time.Second)
+		}
+		if later := f.get("ann"); tt.min > 28 && tt.kind != "" {
+			if later.Reason == m.Reason || later.Version != m.Version+1 {
+				f.Errorf("reason = %q after %d saves in 300 reads, want a new one after one", later.Reason, later.Version-m.Version)
+			}
+			f.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
+			time.Sleep(time.Second)
+			if checked := f.get("ann"); !strings.HasPrefix(checked.Reason, "read 299: ") {
+				f.Errorf("reason after a check = %q, want the present one", checked.Reason)
+			}
+		}
+		f.graph.locked(func() { delete(f.graph.errs, annID) })
+		time.Sleep(6 * time.Minute) // the longest wait is 5
+		if m := f.get("ann"); m.Condition != ooo.Watching || m.Reason != "" || m.ErrorKind != "" || m.ReadFailures != 0 || !m.ReadRetryAt.IsZero() {
+			f.Errorf("record = %+v, want no error", m)
+		}
+		if got := f.history("ann"); got[ooo.EventUnknown] != got[ooo.EventKnown] || (got[ooo.EventUnknown] == 1) != (tt.kind != "") {
+			f.Errorf("history = %v, want unknown and known once: %t", got, tt.kind != "")
+		}
+		if got := len(f.graph.takeReads(annID)); got < 20 {
+			f.Errorf("%d reads in the next six minutes, want the usual cadence again", got)
+		}
+	})
+}
+
+func TestChangingFailuresMakeUnknown(t *testing.T) {
+	run(t, nil, onlyAnn(away), func(f *fixture) {
+		for n := 1; n <= 6; n++ {
+			err := []error{ooo.ErrUnavailable, ooo.ErrUnauthorized}[n%2]
+			f.graph.locked(func() { f.graph.errs[annID] = err })
+			time.Sleep(2 * time.Second)
+			if got := f.get("ann").Condition; (got == ooo.Unknown) != (n > 4) {
+				f.Errorf("condition after %d failures of changing kinds = %s, want unknown from the fifth on", n, got)
+			}
+		}
+	})
+}
+
+// A new kind of error starts with its own first wait.
+func TestFailuresAreCountedByKind(t *testing.T) {
+	tests := map[string]error{"throttled": &ooo.Throttled{After: time.Minute}, "unavailable": ooo.ErrUnavailable}
+	runEach(t, tests, nil, onlyAnn(away), func(f *fixture, before error) {
+		f.graph.locked(func() { f.graph.errs[annID] = before })
+		time.Sleep(20 * time.Minute)
+		f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrDenied })
+		at := f.readsIn(5 * time.Minute)
+		if len(at) < 2 || at[1].Sub(at[0]) > 11*time.Second {
+			f.Errorf("reads = %v, want the second 10 s after the answer to the first", at)
+		}
+		if m := f.get("ann"); m.ErrorKind != ooo.ReadErrorDenied || m.ReadFailures > 6 {
+			f.Errorf("record = %s, %d failures, want few of the new kind", m.ErrorKind, m.ReadFailures)
+		}
+		if got := f.history("ann"); got[ooo.EventUnknown] != 1 {
+			f.Errorf("history = %v, want unknown once", got)
+		}
+		time.Sleep(time.Hour)
+		if n := len(f.readsIn(time.Hour)); n < 12 || n > 15 {
+			f.Errorf("%d reads in an hour, want waits of 5 minutes or up to a fifth less", n)
+		}
+		f.graph.locked(func() { delete(f.graph.errs, annID) })
+		f.hint("ann", ooo.Hint{Kind: ooo.HintCheck})
+		time.Sleep(time.Second)
+		if n := len(f.readsIn(10 * time.Second)); n < 5 || n > 6 { // one more if the wait was almost over
+			f.Errorf("%d reads in 10 s after a check, want the usual cadence again", n)
+		}
+	})
+}
+
+func TestStoredWaits(t *testing.T) {
+	tests := map[string]struct {
+		wait      time.Duration
+		throttled bool
+		want      time.Duration // until the first read, within a second
+	}{
+		"wrong clock":              {24 * time.Hour, false, 5 * time.Minute},
+		"Retry-After":              {20 * time.Minute, true, 20 * time.Minute},
+		"Retry-After, wrong clock": {24 * time.Hour, true, time.Hour},
+		"over":                     {-time.Minute, true, time.Second},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, func() []*ooo.Mailbox {
+				m := away("ann")
+				m.Condition, m.ErrorKind, m.ReadFailures = ooo.Unknown, ooo.ReadErrorDenied, 3
+				m.ReadRetryAt, m.ReadThrottled = time.Now().Add(tt.wait), tt.throttled
+				return []*ooo.Mailbox{m}
+			}, func(f *fixture) {
+				began := time.Now()
+				time.Sleep(tt.want + 2*time.Second)
+				at := f.graph.takeReads(annID)
+				if len(at) == 0 || (at[0].Sub(began)-tt.want).Abs() > time.Second {
+					t.Errorf("%d reads, want the first after %v: %v", len(at), tt.want, at[:min(len(at), 1)])
+				}
+			})
+		})
+	}
+}
