@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/programtest"
 )
 
 // programTime is the shortest measurement of the whole program.
@@ -37,7 +38,7 @@ func gapGoal(interval time.Duration) string {
 // selects one number of users, BENCH_INTERVAL the poll interval.
 func BenchmarkProgram(b *testing.B) {
 	sizes := []int{100, 1000, 5000, 26000}
-	if only := envInt("BENCH_USERS", 0); only > 0 {
+	if only := programtest.EnvInt("BENCH_USERS", 0); only > 0 {
 		sizes = []int{only}
 	}
 	for b.Loop() {

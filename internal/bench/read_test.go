@@ -2,10 +2,10 @@ package bench_test
 
 import (
 	"math"
-	"os"
-	"strconv"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/programtest"
 )
 
 // readUsers is the number of users in part a: 5,000 reads a second.
@@ -22,7 +22,7 @@ const (
 // BenchmarkRead is part a: the CPU time of one read in the program. The floor reads at the
 // same rate from the same Graph, with batches of the same size.
 func BenchmarkRead(b *testing.B) {
-	users := envInt("BENCH_USERS", readUsers)
+	users := programtest.EnvInt("BENCH_USERS", readUsers)
 	tb := newTestbed(b, config{users: users})
 	for b.Loop() {
 		rate := float64(users) / 2
@@ -76,12 +76,4 @@ func (tb *testbed) floors(rate float64, all *[len(floorVariants)][]float64) {
 		startRole(tb.t, "read floor", o, &result).Stop()
 		all[i] = append(all[i], result.CPU/result.Reads)
 	}
-}
-
-// envInt returns a number from the environment.
-func envInt(name string, otherwise int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
-		return n
-	}
-	return otherwise
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/programtest"
 )
 
 const scaleTime = 5 * time.Second
@@ -12,7 +14,7 @@ const scaleTime = 5 * time.Second
 // one machine, so it measures the overhead of sharing the work, not the gain from more
 // machines.
 func BenchmarkScale(b *testing.B) {
-	users, interval := envInt("BENCH_USERS", 3000), pollInterval(b)
+	users, interval := programtest.EnvInt("BENCH_USERS", 3000), pollInterval(b)
 	for b.Loop() {
 		tb := newTestbed(b, config{users: users, cluster: true, env: map[string]string{"POLL_INTERVAL": interval.String()}})
 		for range 3 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 )
 
 const (
@@ -18,7 +19,7 @@ const (
 // receives it, with PRESENCE_SWEEP and a slow poll, on one replica and on three. Unlike the
 // real Graph, the local Graph updates presence immediately.
 func BenchmarkSweep(b *testing.B) {
-	users, interval := envInt("BENCH_USERS", 60000), cmp.Or(os.Getenv("BENCH_INTERVAL"), "10s")
+	users, interval := programtest.EnvInt("BENCH_USERS", 60000), cmp.Or(os.Getenv("BENCH_INTERVAL"), "10s")
 	for b.Loop() {
 		tb := newTestbed(b, config{users: users, env: map[string]string{"POLL_INTERVAL": interval, "PRESENCE_SWEEP": "true"}})
 		tb.start()

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/programtest"
 )
 
 // The faults of a soak: those that need no special Redis, token lifetime or timeout.
@@ -41,7 +43,7 @@ func BenchmarkSoak(b *testing.B) {
 	}
 	for b.Loop() {
 		tb := newTestbed(b, config{seed: seed, replicaCount: 3, cell: cell{
-			name: "soak", users: envInt("SOAK_USERS", 5000), tokenLifetime: 5 * time.Minute, settleTimeout: 15 * time.Minute,
+			name: "soak", users: programtest.EnvInt("SOAK_USERS", 5000), tokenLifetime: 5 * time.Minute, settleTimeout: 15 * time.Minute,
 			duplicates: afterLostAnswer, losesHistory: true, extraBuild: skewed,
 		}})
 		s := &soak{testbed: tb, stream: newStream(tb)}

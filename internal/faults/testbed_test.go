@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,17 +23,9 @@ import (
 // Set by scripts/faults.
 var (
 	form = cmp.Or(os.Getenv("FAULTS"), "short") // short, long, broken or replicas
-	seed = uint64(envInt("FAULTS_SEED", 1))
-	runs = envInt("FAULTS_RUNS", 1) // of each cell, each with the next seed
+	seed = uint64(programtest.EnvInt("FAULTS_SEED", 1))
+	runs = programtest.EnvInt("FAULTS_RUNS", 1) // of each cell, each with the next seed
 )
-
-func envInt(variable string, fallback int) int {
-	n, err := strconv.Atoi(os.Getenv(variable))
-	if err != nil || n < 0 {
-		return fallback
-	}
-	return n
-}
 
 // config configures a testbed. Zero values stand for the defaults.
 type config struct {

@@ -1,7 +1,6 @@
 package partition_test
 
 import (
-	"context"
 	"crypto/rand"
 	"testing"
 	"time"
@@ -110,20 +109,4 @@ func testFailover(t *testing.T, url string, failOver func()) {
 	e.waitForLeases(before)
 	e.replicas[0].kill()
 	e.waitBalanced(1)
-}
-
-// TestEmbedded joins and leaves on the embedded Redis.
-func TestEmbedded(t *testing.T) {
-	t.Parallel()
-	url, stop, err := store.StartEmbedded()
-	must.NoError(t, err)
-	t.Cleanup(stop)
-	e := &env{T: t}
-	s := e.open(url)
-	e.run("a", s)
-	e.waitBalanced(1)
-	e.end()
-	if o, err := s.Round(context.Background(), "b", store.Beat{}); err != nil || len(o.Beats) != 0 || anyOwned(o) || o.Fingerprint != "f" {
-		t.Errorf("table = %v, %v, want an empty one", o, err)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"testing"
 
 	"outlook-monitor/internal/must"
@@ -38,6 +39,15 @@ func BuildEnv() []string {
 		env = append(env, "GOFLAGS="+os.Getenv("GOFLAGS")+" -race")
 	}
 	return env
+}
+
+// EnvInt returns a number from the environment, or fallback if the variable has none.
+func EnvInt(variable string, fallback int) int {
+	n, err := strconv.Atoi(os.Getenv(variable))
+	if err != nil || n < 0 {
+		return fallback
+	}
+	return n
 }
 
 // raceDetector reports whether the race detector is on in this process.

@@ -128,8 +128,8 @@ func TestExportVariables(t *testing.T) {
 			for name, value := range tt.variables {
 				t.Setenv(name, value)
 			}
-			var out programtest.Output
-			tracing, err := telemetry.OpenTracing(t.Context(), build, func(int, error) {}, slog.New(slog.NewTextHandler(&out, nil)))
+			log, out := programtest.Logger()
+			tracing, err := telemetry.OpenTracing(t.Context(), build, func(int, error) {}, log)
 			if warned := strings.Contains(out.String(), "wrong ones are ignored"); warned != strings.Contains(name, "ignored") {
 				t.Errorf("log = %s, want a warning only for what is ignored", out.String())
 			}
@@ -178,8 +178,8 @@ func TestSamplerVariables(t *testing.T) {
 func TestExportFailuresAreCountedAndLoggedOnce(t *testing.T) {
 	r, m := receive(t), telemetry.NewMetrics(build)
 	r.refusing = true
-	var out programtest.Output
-	tracing := r.open(t, map[string]string{"OTEL_BSP_SCHEDULE_DELAY": "10"}, m.Exported, slog.New(slog.NewTextHandler(&out, nil)))
+	log, out := programtest.Logger()
+	tracing := r.open(t, map[string]string{"OTEL_BSP_SCHEDULE_DELAY": "10"}, m.Exported, log)
 	dropped := func() string { return series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="failed"}`) }
 	for n := 1; n <= 3; n++ {
 		_, span := tracing.Tracer().Start(t.Context(), "read")
