@@ -86,13 +86,13 @@ var isolationCells = []cell{
 		r := tb.anyReplica()
 		env := r.env
 		tb.terminate(r)
-		r.env = append(slices.Clone(env), "AZURE_AUTHORITY_HOST=https://"+login.addr())
+		r.env = append(slices.Clone(env), "AZURE_AUTHORITY_HOST=https://"+login.Addr())
 		r.start()
 		tb.awaitTarget(func() bool { return r.ready() && r.metric(ownedPartitions) > 0 })
 		time.Sleep(3 * time.Second)
 		// The life of its token, the time until it counts as unable, and the takeover.
 		tb.verifyGaps(graphsim.User{}, 5*time.Second+10*time.Second+3*interval, func() {
-			login.close()
+			login.Close()
 			time.Sleep(25 * time.Second)
 			if n := r.metric(ownedPartitions); n > 0 {
 				tb.violate(polling, "a replica that can't log in owns %v partitions", n)
@@ -133,7 +133,7 @@ var isolationCells = []cell{
 // settings. No user may be without a subscription while the subscriptions are replaced.
 func rollingUpgrade(env ...string) func(*testbed) {
 	return func(tb *testbed) {
-		newURL := "http://" + newRelay(tb.t, tb.proxy.targets...).addr()
+		newURL := "http://" + newRelay(tb.t, tb.proxy.Targets...).Addr()
 		for _, r := range tb.replicas {
 			tb.terminate(r)
 			r.env = append(slices.Clone(r.env), append(env, "PUBLIC_URL="+newURL)...)

@@ -311,7 +311,7 @@ func (tb *testbed) toggleMonitoring(u graphsim.User, times int) {
 		tb.mediator.SetMonitorURL("http://" + tb.replicas[i%len(tb.replicas)].addr)
 		tb.monitor(u, i%2 == 1)
 	}
-	tb.mediator.SetMonitorURL("http://" + tb.proxy.addr())
+	tb.mediator.SetMonitorURL("http://" + tb.proxy.Addr())
 }
 
 // removeSubscriptions makes Graph remove all subscriptions, with or without notifications.

@@ -80,7 +80,7 @@ func singleRedis(t testing.TB) redisSetup { return withRelay(t, redistest.Start(
 // withRelay puts a relay in front of a server.
 func withRelay(t testing.TB, server *redistest.Server) redisSetup {
 	r := newRelay(t, server.Addr())
-	return redisSetup{url: "redis://" + r.addr(), server: server, relay: r}
+	return redisSetup{url: "redis://" + r.Addr(), server: server, relay: r}
 }
 
 func newRand(seed uint64, name string, stream uint64) *rand.Rand {
@@ -116,7 +116,7 @@ func newTestbed(t testing.TB, p config) *testbed {
 		addrs[i] = programtest.FreeAddress(t)
 	}
 	tb.proxy = newRelay(t, addrs...)
-	tb.mediator.SetMonitorURL("http://" + tb.proxy.addr())
+	tb.mediator.SetMonitorURL("http://" + tb.proxy.Addr())
 	ca := filetest.Temp(t, "ca.pem", string(tb.sim.CAPEM()))
 	for i, addr := range addrs {
 		log := programtest.NewLog(t, fmt.Sprint("replica ", i))
@@ -125,7 +125,7 @@ func newTestbed(t testing.TB, p config) *testbed {
 			"AZURE_TENANT_ID=" + tb.sim.TenantID(), "AZURE_CLIENT_ID=" + graphsim.DefaultClientID,
 			"AZURE_CLIENT_SECRET=" + graphsim.DefaultClientSecret, "AZURE_AUTHORITY_HOST=" + tb.sim.URL(),
 			"GRAPH_ENDPOINT=" + tb.sim.URL(), "REDIS_URL=" + tb.redis.url, "MEDIATOR_URL=" + tb.mediator.URL(),
-			"LISTEN_ADDR=" + addr, "PUBLIC_URL=http://" + tb.proxy.addr(), "SWEEP_INTERVAL=10s", "LOG_FORMAT=json",
+			"LISTEN_ADDR=" + addr, "PUBLIC_URL=http://" + tb.proxy.Addr(), "SWEEP_INTERVAL=10s", "LOG_FORMAT=json",
 		}})
 	}
 	for _, r := range tb.replicas {

@@ -1,5 +1,5 @@
-// Package programtest builds outlook-monitor and runs programs as child processes of
-// tests.
+// Package programtest builds outlook-monitor, runs programs as child processes of tests, and
+// serves, relays and sends what tests and programs exchange over the network.
 package programtest
 
 import (

@@ -11,6 +11,7 @@ import (
 
 	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/must"
+	"outlook-monitor/internal/programtest"
 )
 
 // Entra is a redis-server with TLS that simulates Azure Managed Redis with Microsoft Entra
@@ -34,7 +35,7 @@ func StartEntra(t testing.TB) *Entra {
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
 	must.NoError(t, err)
 	e := &Entra{CAFile: certFile, server: Start(t, "requirepass an-access-key"), addr: ln.Addr().String()}
-	e.server.proxy(ln, func(client net.Conn) net.Conn { return &session{Conn: client, tokens: &e.tokens} })
+	programtest.NewRelay(t, ln, func(client, _ net.Conn) net.Conn { return &session{Conn: client, tokens: &e.tokens} }, e.server.addr)
 	return e
 }
 

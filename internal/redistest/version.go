@@ -2,53 +2,20 @@ package redistest
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"regexp"
 	"strconv"
 
-	"outlook-monitor/internal/must"
+	"outlook-monitor/internal/programtest"
 )
-
-// proxy forwards the connections that ln accepts to the server. wrap returns a connection
-// that intercepts what the client sends (its Read) or receives (its Write).
-func (s *Server) proxy(ln net.Listener, wrap func(client net.Conn) net.Conn) {
-	s.t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go s.forward(wrap(client))
-		}
-	}()
-}
-
-// forward copies in both directions until either side closes.
-func (s *Server) forward(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go func() {
-		_, _ = io.Copy(server, client)
-		server.Close()
-	}()
-	_, _ = io.Copy(client, server)
-}
 
 // FakeVersion returns the URL of a proxy for the server that replaces the version in
 // INFO, and removes the lines that identify a Valkey. version may contain further lines,
 // such as those of a Valkey.
 func (s *Server) FakeVersion(version string) string {
 	s.t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must.NoError(s.t, err)
-	s.proxy(ln, func(client net.Conn) net.Conn { return masked{client, version} })
-	return "redis://" + ln.Addr().String()
+	mask := func(client, _ net.Conn) net.Conn { return masked{client, version} }
+	return "redis://" + programtest.NewRelay(s.t, programtest.Listen(s.t), mask, s.addr).Addr()
 }
 
 // serverInfo matches the beginning of an answer to INFO in RESP2 or RESP3: its length,
