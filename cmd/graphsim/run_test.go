@@ -2,21 +2,19 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/graphtest"
 	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 )
@@ -59,18 +57,6 @@ func ask(t *testing.T, client *http.Client, method, target string, header http.H
 	return programtest.Send(client, request)
 }
 
-// trusting returns a client that trusts only the authority in file.
-func trusting(t *testing.T, file string) *http.Client {
-	t.Helper()
-	roots := x509.NewCertPool()
-	if pem := filetest.Read(t, file); !roots.AppendCertsFromPEM([]byte(pem)) {
-		t.Fatalf("%s holds %q, want a certificate", file, pem)
-	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: await.Timeout}
-}
-
 func TestPrintedSettings(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	set := launch(t, "--ca-file", ca, "--users", "2", "--domain", "fabrikam.example", "--client-secret", "of-this-test", "--roles", "MailboxSettings.Read")
@@ -78,20 +64,11 @@ func TestPrintedSettings(t *testing.T) {
 		set["users"] != "user0001@fabrikam.example to user0002@fabrikam.example" {
 		t.Errorf("printed %v, want the values of the flags", set)
 	}
-	client := trusting(t, ca)
-	form := url.Values{
-		"grant_type": {"client_credentials"}, "scope": {set["GRAPH_ENDPOINT"] + "/.default"},
-		"client_id": {set["AZURE_CLIENT_ID"]}, "client_secret": {set["AZURE_CLIENT_SECRET"]},
-	}
-	_, body := ask(t, client, "POST", set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/oauth2/v2.0/token",
-		http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, form.Encode())
-	var login struct {
-		Token string `json:"access_token"`
-	}
-	if err := json.Unmarshal([]byte(body), &login); err != nil || login.Token == "" {
-		t.Fatalf("login = %s, want a token", body)
-	}
-	bearer := http.Header{"Authorization": {"Bearer " + login.Token}}
+	client := certtest.Client(t, filetest.Read(t, ca))
+	token, err := graphtest.Token(client, set["AZURE_AUTHORITY_HOST"]+"/"+set["AZURE_TENANT_ID"]+"/oauth2/v2.0/token",
+		set["GRAPH_ENDPOINT"], set["AZURE_CLIENT_ID"], set["AZURE_CLIENT_SECRET"])
+	must.NoError(t, err)
+	bearer := http.Header{"Authorization": {"Bearer " + token}}
 	users := set["GRAPH_ENDPOINT"] + "/v1.0/users/"
 	tests := map[string]struct {
 		url    string
@@ -119,7 +96,7 @@ func TestPrintedSettings(t *testing.T) {
 func TestAuthoritySurvivesRestart(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	launch(t, "--ca-file", ca)
-	client := trusting(t, ca) // created before the restart
+	client := certtest.Client(t, filetest.Read(t, ca)) // created before the restart
 	key, err := os.Stat(ca + ".key")
 	if err != nil || key.Mode().Perm() != 0o600 {
 		t.Errorf("key file = %v, %v, want mode 0600", key, err)
@@ -132,7 +109,7 @@ func TestAuthoritySurvivesRestart(t *testing.T) {
 	}
 	must.NoError(t, os.Remove(ca+".key"))
 	set := launch(t, "--ca-file", ca)
-	client = trusting(t, ca)
+	client = certtest.Client(t, filetest.Read(t, ca))
 	if status, body := metadata(set); status != http.StatusOK {
 		t.Errorf("GET after a start without the key = %d %s, want 200 with the new certificate", status, body)
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/graphtest"
 )
 
 const (
@@ -101,21 +101,11 @@ func newBareClient(g graphInfo, http1 bool) (*bareClient, error) {
 	b := &bareClient{base: g.URL + "/v1.0", client: &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: !http1, DisableCompression: true, MaxIdleConnsPerHost: 256,
 	}}}
-	answer, err := b.client.PostForm(g.URL+"/"+g.Tenant+"/oauth2/v2.0/token", url.Values{
-		"grant_type": {"client_credentials"}, "scope": {g.URL + "/.default"},
-		"client_id": {graphsim.DefaultClientID}, "client_secret": {graphsim.DefaultClientSecret},
-	})
+	token, err := graphtest.Token(b.client, g.URL+"/"+g.Tenant+"/oauth2/v2.0/token", g.URL, graphsim.DefaultClientID, graphsim.DefaultClientSecret)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
-	var token struct {
-		AccessToken string `json:"access_token"`
-	}
-	if err := json.NewDecoder(answer.Body).Decode(&token); err != nil || token.AccessToken == "" {
-		return nil, fmt.Errorf("no token: %d, %v", answer.StatusCode, err)
-	}
-	b.bearer = "Bearer " + token.AccessToken
+	b.bearer = "Bearer " + token
 	return b, nil
 }
 

@@ -1,10 +1,8 @@
 package certs_test
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"io"
 	"net"
 	"net/http"
 	"os/exec"
@@ -47,8 +45,7 @@ func startACMEServer(t *testing.T, port int) *acmeServer {
 	a.start(t, "pebble-challtestsrv", "-dnsserver", dns, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "",
 		"-http01", "", "-https01", "", "-doh", "", "-tlsalpn01", "", "-management", programtest.FreeAddress(t))
 	process := a.start(t, "pebble", "-strict", "-config", config, "-dnsserver", dns)
-	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM([]byte(filetest.Read(t, certFile)))
+	client := certtest.Client(t, filetest.Read(t, certFile))
 	await.True(t, "the DNS server accepts connections", func() bool {
 		conn, err := net.Dial("tcp", dns)
 		return err == nil && conn.Close() == nil
@@ -57,9 +54,10 @@ func startACMEServer(t *testing.T, port int) *acmeServer {
 		if !process.Alive() {
 			t.Fatal("the ACME server exited")
 		}
-		return fetch(trusted, a.directory) != nil
+		status, _ := get(t, client, a.directory)
+		return status > 0
 	})
-	if !a.roots.AppendCertsFromPEM(fetch(trusted, "https://"+management+"/roots/0")) {
+	if _, root := get(t, client, "https://"+management+"/roots/0"); !a.roots.AppendCertsFromPEM([]byte(root)) {
 		t.Fatal("the ACME server returned no root certificate")
 	}
 	return a
@@ -77,14 +75,10 @@ func (a *acmeServer) start(t *testing.T, name string, args ...string) *programte
 	return a.log.Start(cmd)
 }
 
-// fetch returns the body at a URL, or nil.
-func fetch(trusted *x509.CertPool, url string) []byte {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}, DisableKeepAlives: true}
-	response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get(url)
-	if err != nil {
-		return nil
-	}
-	defer response.Body.Close()
-	text, _ := io.ReadAll(response.Body)
-	return text
+// get returns the answer to a GET, or status 0 and the error.
+func get(t *testing.T, client *http.Client, url string) (status int, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	must.NoError(t, err)
+	return programtest.Send(client, request)
 }

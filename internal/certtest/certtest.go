@@ -1,4 +1,4 @@
-// Package certtest makes self-signed certificates for tests.
+// Package certtest makes self-signed certificates for tests, and clients that trust them.
 package certtest
 
 import (
@@ -6,11 +6,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -59,4 +61,16 @@ func Files(t testing.TB, key crypto.Signer, host string, until time.Time) (certF
 	filetest.Write(t, certFile, string(certificate))
 	filetest.Write(t, keyFile, string(private))
 	return certFile, keyFile
+}
+
+// Client returns an HTTP client that trusts only an authority, as PEM.
+func Client(t testing.TB, authority string) *http.Client {
+	t.Helper()
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(authority)) {
+		t.Fatalf("authority = %q, want a certificate", authority)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections) // otherwise stopping a server waits a second for each
+	return &http.Client{Transport: transport, Timeout: time.Minute}
 }

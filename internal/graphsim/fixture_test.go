@@ -3,7 +3,6 @@ package graphsim_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/graphtest"
 )
@@ -61,9 +61,7 @@ func (a answer) message() string {
 func start(t testing.TB, cfg graphsim.Config) *fixture {
 	t.Helper()
 	g := graphtest.Start(t, cfg)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: g.Roots()}, ForceAttemptHTTP2: true}
-	t.Cleanup(transport.CloseIdleConnections) // otherwise stopping waits a second for each
-	f := &fixture{Graph: g, client: &http.Client{Transport: transport, Timeout: await.Timeout}}
+	f := &fixture{Graph: g, client: certtest.Client(t, string(g.CAPEM()))}
 	f.token = f.login()
 	return f
 }

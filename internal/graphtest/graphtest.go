@@ -3,6 +3,10 @@ package graphtest
 
 import (
 	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
 	"testing"
 
 	"outlook-monitor/internal/await"
@@ -68,4 +72,22 @@ func (g Graph) SetFault(f graphsim.Fault) {
 	g.T.Helper()
 	_, err := g.Server.SetFault(f)
 	g.Must(err)
+}
+
+// Token logs in to a local Graph at the URL of its token endpoint.
+func Token(client *http.Client, endpoint, graph, id, secret string) (string, error) {
+	answer, err := client.PostForm(endpoint, url.Values{
+		"grant_type": {"client_credentials"}, "scope": {graph + "/.default"}, "client_id": {id}, "client_secret": {secret},
+	})
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	var login struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&login); err != nil || login.Token == "" {
+		return "", fmt.Errorf("login = %d, %v, want a token", answer.StatusCode, err)
+	}
+	return login.Token, nil
 }

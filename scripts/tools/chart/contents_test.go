@@ -51,7 +51,9 @@ func TestImage(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			found, _, err := render(tt.values, app, needed)
-			noError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if _, container := deployment(t, found); container.Image != tt.want {
 				t.Errorf("image = %s, want %s", container.Image, tt.want)
 			}
@@ -86,7 +88,9 @@ func TestReplicaCountAndAutoscaling(t *testing.T) {
 				t.Errorf("replicas = %d to %d, want 2 to 6", *scaler.Spec.MinReplicas, scaler.Spec.MaxReplicas)
 			}
 			var want []autoscaling.MetricSpec
-			noError(t, yaml.UnmarshalStrict([]byte("["+tt.want+"]"), &want))
+			if err := yaml.UnmarshalStrict([]byte("["+tt.want+"]"), &want); err != nil {
+				t.Fatal(err)
+			}
 			if got := scaler.Spec.Metrics; !reflect.DeepEqual(got, want) {
 				t.Errorf("metrics = %v, want %v", got, want)
 			}
@@ -200,7 +204,9 @@ func TestPrometheus(t *testing.T) {
 	}
 	rules := get[*monitoring.PrometheusRule](t, found, "PrometheusRule ooo-outlook-monitor")
 	var want monitoring.PrometheusRuleSpec
-	noError(t, yaml.UnmarshalStrict([]byte(read(t, "deploy/prometheus/rules.yaml")), &want))
+	if err := yaml.UnmarshalStrict([]byte(read(t, "deploy/prometheus/rules.yaml")), &want); err != nil {
+		t.Fatal(err)
+	}
 	if rules.Labels["release"] != "prometheus" || len(want.Groups) == 0 || !reflect.DeepEqual(rules.Spec, want) {
 		t.Errorf("rules = %v, want the rules in deploy/prometheus: %v", rules.Spec, want)
 	}

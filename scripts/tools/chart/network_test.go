@@ -15,7 +15,9 @@ func checkPolicy(t *testing.T, policy *networking.NetworkPolicy, in, out string)
 	t.Helper()
 	want := networking.NetworkPolicySpec{PodSelector: policy.Spec.PodSelector}
 	text := fmt.Sprintf("{ policyTypes: [Ingress, Egress], ingress: [%s], egress: [%s] }", in, out)
-	noError(t, yaml.UnmarshalStrict([]byte(text), &want))
+	if err := yaml.UnmarshalStrict([]byte(text), &want); err != nil {
+		t.Fatal(err)
+	}
 	if !equality.Semantic.DeepEqual(policy.Spec, want) {
 		t.Errorf("policy = %v, want %v", policy.Spec, want)
 	}

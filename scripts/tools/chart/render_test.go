@@ -129,7 +129,9 @@ func render(values ...string) (objects, string, error) {
 func rendered(t *testing.T, values string) (objects, string) {
 	t.Helper()
 	found, notes, err := render(values, needed)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return found, notes
 }
 
@@ -138,17 +140,11 @@ image: { repository: registry.example.com/outlook-monitor, tag: 2.3.4 }
 mediator: { url: "http://mediator.voice:5000" }
 `
 
-// noError ends the test if there is an error.
-func noError(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func read(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(top, file))
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return string(text)
 }

@@ -57,7 +57,9 @@ func offered(t *testing.T) []string {
 			Settings struct{ Properties map[string]any }
 		}
 	}
-	noError(t, json.Unmarshal([]byte(read(t, "deploy/helm/outlook-monitor/values.schema.json")), &schema))
+	if err := json.Unmarshal([]byte(read(t, "deploy/helm/outlook-monitor/values.schema.json")), &schema); err != nil {
+		t.Fatal(err)
+	}
 	return slices.Sorted(maps.Keys(schema.Properties.Settings.Properties))
 }
 
