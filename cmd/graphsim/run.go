@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -121,8 +122,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, log *slog
 	return sim.Run(ctx)
 }
 
-// announce prints the settings for clients of sim.
-func announce(w io.Writer, sim *graphsim.Server, f flags) {
+// announce prints the settings for clients of sim, at once: who has read a part has all.
+func announce(stdout io.Writer, sim *graphsim.Server, f flags) {
+	w := &strings.Builder{}
 	fmt.Fprintf(w, "GRAPH_ENDPOINT=%s\n", sim.URL())
 	fmt.Fprintf(w, "AZURE_AUTHORITY_HOST=%s\n", sim.URL())
 	fmt.Fprintf(w, "AZURE_TENANT_ID=%s\n", f.TenantID)
@@ -137,4 +139,5 @@ func announce(w io.Writer, sim *graphsim.Server, f flags) {
 	if f.Users > 0 {
 		fmt.Fprintf(w, "# users: user0001@%s to user%04d@%s\n", f.Domain, f.Users, f.Domain)
 	}
+	_, _ = io.WriteString(stdout, w.String())
 }
