@@ -26,7 +26,7 @@ type clientStates struct {
 	mu       sync.Mutex
 	known    []string  // newest first; guarded by mu
 	readAt   time.Time // guarded by mu
-	restores int       // guarded by mu
+	restores int       // calls of restore; guarded by mu
 }
 
 const (
@@ -90,12 +90,11 @@ func (c *clientStates) latest() (known []string, fresh bool) {
 
 // read reads the secret, or stores one if there is none.
 func (c *clientStates) read(ctx context.Context) error {
-	candidate := rand.Text()
-	if known, _ := c.latest(); len(known) > 0 {
-		candidate = known[0]
-	}
 	c.mu.Lock()
-	restores := c.restores
+	candidate, restores := rand.Text(), c.restores
+	if len(c.known) > 0 {
+		candidate = c.known[0]
+	}
 	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
 	defer cancel()

@@ -248,8 +248,9 @@ func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, n
 		if event.Kind == ooo.EventRefused || r.failures == 1 {
 			draft.Event(a, event)
 		}
-		delivery.Throttled = r.throttled
-		requested := !delivery.NextAttemptAt.IsZero() // a monitor request came during the call
+		// A monitor request that came during the call ends the wait after a refusal.
+		requested := r.state == ooo.DeliveryRefused && !delivery.NextAttemptAt.IsZero()
+		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, r.throttled
 		if r.throttled || newest && !requested {
 			delivery.NextAttemptAt = now.Add(r.wait)
 		}

@@ -185,6 +185,24 @@ func TestEventDuringWait(t *testing.T) {
 	}
 }
 
+// A monitor request ends the wait after a refusal, but not that after a failure.
+func TestFailureDespiteMonitorRequest(t *testing.T) {
+	withDelivery(t, func(t *testing.T, f *fixture) {
+		advance(500 * time.Millisecond)
+		f.hint("ann", ooo.HintWish)
+		advance(time.Second)
+		f.hint("ann", ooo.HintWish) // during the second call
+		advance(1200 * time.Millisecond)
+		if n := len(f.received("ann")); n != 2 {
+			t.Errorf("%d calls right after the second failed, want 2", n)
+		}
+		advance(5 * time.Second)
+		if n := len(f.received("ann")); n != 3 {
+			t.Errorf("%d calls after the wait, want 3", n)
+		}
+	}, reply{code: 404}, reply{code: 503, latency: 2 * time.Second}, reply{code: 200})
+}
+
 func TestOnlyNewestStateIsSent(t *testing.T) {
 	tests := map[string]struct {
 		code int // of the first call

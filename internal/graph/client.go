@@ -51,8 +51,8 @@ const (
 	readTimeout         = 10 * time.Second
 	directoryTimeout    = 6 * time.Second  // a monitor request must be answered within 8 s
 	subscriptionTimeout = 40 * time.Second // Graph validates both URLs before it answers, 10 s each
-	loginTimeout        = 10 * time.Second
-	renewalTimeout      = 20 * time.Second // of a login; calls give up earlier
+	loginTimeout        = 20 * time.Second // the token is renewed long before it expires
+	grantTimeout        = 10 * time.Second // of [Client.Grant], as a call that waits for a login
 )
 
 // Client talks to Graph. It is safe for concurrent use.

@@ -72,7 +72,7 @@ func (l login) fetch(ctx context.Context) (azcore.AccessToken, error) {
 	if err != nil {
 		return azcore.AccessToken{}, fmt.Errorf("%w: %w", ooo.ErrUnauthorized, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, renewalTimeout)
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{l.scope}})
 	if err == nil && token.Token == "" {

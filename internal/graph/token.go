@@ -169,7 +169,7 @@ type Grant struct {
 // Graph's tokens are formally opaque to clients, but have always been JWTs. The result is
 // only shown to people; nothing depends on it.
 func (c *Client) Grant(ctx context.Context) (Grant, error) {
-	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	ctx, cancel := context.WithTimeout(ctx, grantTimeout)
 	defer cancel()
 	current, err := c.transport.tokens.get(ctx)
 	if err != nil {

@@ -236,7 +236,7 @@ func (s *speech) write(r rune) {
 		s.out.WriteByte(' ')
 	}
 	s.out.WriteRune(r)
-	if !unicode.IsMark(r) {
+	if !unicode.IsMark(r) || s.last == 0 {
 		s.last = r
 	}
 	s.joiner, s.pause = 0, none

@@ -25,6 +25,7 @@ func TestSpoken(t *testing.T) {
 		"placeholders":                     {"Hi\ufffd\ufffc there", "Hi there"},
 		"only a symbol":                    {"<p>🌴</p>", "🌴"},
 		"only a number":                    {"<p>112.</p>", "112."},
+		"mark at the beginning":            {"<p>\u0301 Hi</p>", "\u0301 Hi"},
 		"deepest elements":                 {strings.Repeat("<b>", 512) + "<i hidden>deeper</i>", "deeper"},
 		"inline tags":                      {"<b>W</b>ord and <i>more</i>", "Word and more"},
 		"list items":                       {"<ul><li>One</li><li>Two</li></ul>", "One. Two"},

@@ -44,6 +44,14 @@ var outages = map[string]func(*env){
 			if owned := len(a.owns()) + len(b.owns()) + len(c.owns()); owned != 64 {
 				e.Errorf("%d partitions have an owner that acts, want all", owned)
 			}
+			d := e.add(fmt.Sprint("d", n)) // gets nothing: that would leave partitions without an owner for long
+			for range 300 {
+				time.Sleep(100 * time.Millisecond)
+				if owned := len(a.owns()) + len(b.owns()) + len(c.owns()) + len(d.owns()); owned < 64 {
+					e.Fatalf("%d partitions have an owner that acts while a replica joins, want all", owned)
+				}
+			}
+			d.crash()
 			c.crash()
 			e.waitFor("those of the crashed one are taken", 10*time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
 			b.stop()

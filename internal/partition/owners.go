@@ -9,8 +9,8 @@
 //     it sent its last answered round, by the monotonic and the wall clock. Another replica
 //     takes its partitions only after it has seen the same beat for deadAfter, by its own
 //     monotonic clock and without a failed round, and the take compares the beat. While rounds
-//     keep failing, but are answered often enough to work, it is for patience. Neither a clock
-//     of Redis nor an expiry decides anything.
+//     keep failing, but are answered often enough to work, it is for deadAfterFailing. Neither
+//     a clock of Redis nor an expiry decides anything.
 //   - Partitions without an owner are taken, and all partitions are shared out evenly.
 //   - A Redis that comes back with older data is detected, because beats, tenures and saves
 //     only grow. The owner reclaims its lease and restores its memory; other replicas

@@ -90,8 +90,8 @@ func (ps *peers) silence(now time.Time) time.Duration {
 	switch {
 	case !ps.unbroken.IsZero() && now.Sub(ps.unbroken) >= deadAfter:
 		return deadAfter
-	case now.Sub(ps.steady) >= patience && now.Sub(ps.answered) <= graceTime:
-		return patience
+	case now.Sub(ps.steady) >= deadAfterFailing && now.Sub(ps.answered) <= graceTime:
+		return deadAfterFailing
 	}
 	return 0
 }

@@ -80,9 +80,11 @@ func (o *Owners) take(ctx context.Context) {
 		return
 	}
 	v := o.view(now)
-	for p, since := range v.free {
-		if silence == patience && v.leases[p].Life == "" && now.Sub(since) < patience {
-			v.free[p] = time.Time{} // if Redis went back, another replica may have taken it since
+	if silence > deadAfter {
+		for p, since := range v.free {
+			if v.leases[p].Life == "" && now.Sub(since) < silence {
+				v.free[p] = time.Time{} // if Redis went back, another replica may have taken it since
+			}
 		}
 	}
 	partitions, _ := plan(v)

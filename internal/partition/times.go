@@ -24,9 +24,9 @@ const (
 	// deadAfter is how long a beat must be seen unchanged for its replica to be dead. It also
 	// limits how long replicas need to notice each other.
 	deadAfter = 3 * time.Second
-	// patience takes the place of deadAfter while rounds keep failing. It is longer than an owner
-	// may act after its last answered round, by more than the longest time without an answer.
-	patience = 2 * deadAfter
+	// deadAfterFailing takes the place of deadAfter while rounds keep failing. It is longer than an
+	// owner may act after its last answered round, by more than the longest time without an answer.
+	deadAfterFailing = 2 * deadAfter
 
 	// A replica is unable to work when it had no answer from Graph for unableTime while
 	// another replica had one within ableTime.

@@ -123,15 +123,14 @@ func (t *target) next(now time.Time, interval time.Duration) time.Time {
 
 // fail counts a failure. The count starts again with each new kind of error.
 func (t *target) fail(kind ooo.ReadErrorKind, now time.Time) *failure {
-	total := 0
-	if t.failure != nil {
-		total = t.failure.total
+	if t.failure == nil {
+		t.failure = &failure{}
 	}
-	if t.failure == nil || t.failure.kind != kind {
-		t.failure = &failure{kind: kind, since: now}
+	if t.failure.kind != kind {
+		t.failure = &failure{kind: kind, since: now, total: t.failure.total}
 	}
 	t.failure.times++
-	t.failure.total = total + 1
+	t.failure.total++
 	return t.failure
 }
 

@@ -120,7 +120,7 @@ func (s *Store) writeHints(ctx context.Context, b *hintBatch) {
 		s.nextHints = nil
 	}
 	s.hintsMu.Unlock()
-	if ctx.Err() != nil { // its callers have given up
+	if ctx.Err() != nil { // most callers have given up
 		b.err = translate(ctx.Err())
 		return
 	}

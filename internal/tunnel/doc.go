@@ -4,8 +4,8 @@
 // [Ngrok] opens an endpoint at ngrok from this process and serves its connections, without
 // a listener on this machine. [Agent] opens nothing: it asks the local API of a running
 // ngrok agent for the tunnel to a port. Both report each new URL, because a free tunnel
-// gets a new one whenever it opens, and its loss, and both retry forever. Only a token that ngrok refuses
-// at the first try ends [Ngrok.Run], because retries are useless then.
+// gets a new one whenever it opens, and its loss. Both retry forever; only a token that ngrok
+// refuses at the first try ends [Ngrok.Run], because retries are useless then.
 //
 // A tunnel leads from the internet into a machine that trusts its own loopback. The command
 // chooses what callers reach through it, for an agent's with [Fence].
