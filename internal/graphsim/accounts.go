@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // Errors of the control API and of the methods of Server.
@@ -29,59 +28,21 @@ type User struct {
 // account is a user with its mailbox.
 type account struct {
 	User
-	mailbox mailbox
-}
-
-// accountStore holds the accounts.
-type accountStore struct {
-	mu    sync.RWMutex
-	byKey map[string]*account // by object id and by UPN, in lower case; guarded by mu
-	all   []*account          // in order of creation; guarded by mu
-}
-
-func newAccountStore() *accountStore { return &accountStore{byKey: make(map[string]*account)} }
-
-func (s *accountStore) add(a *account) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, upn := strings.ToLower(a.ID), strings.ToLower(a.UserPrincipalName)
-	if s.byKey[id] != nil || s.byKey[upn] != nil {
-		return fmt.Errorf("%w: %s", ErrExists, a.UserPrincipalName)
-	}
-	s.byKey[id], s.byKey[upn] = a, a
-	s.all = append(s.all, a)
-	return nil
-}
-
-func (s *accountStore) remove(a *account) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byKey, strings.ToLower(a.ID))
-	delete(s.byKey, strings.ToLower(a.UserPrincipalName))
-	s.all = slices.DeleteFunc(s.all, func(b *account) bool { return b == a })
-}
-
-func (s *accountStore) clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.byKey)
-	s.all = nil
+	quota    *quota
+	setting  AutomaticReplies
+	behavior Mailbox
+	block    string // event id of the calendar block, or ""
+	inFlight int64  // requests to the mailbox
 }
 
 // find finds an account by the keys that Graph accepts in a path, object id and UPN. It
 // returns nil if there is none.
-func (s *accountStore) find(key string) *account {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.byKey[strings.ToLower(key)]
-}
+func (s *state) find(key string) *account { return s.byKey[strings.ToLower(key)] }
 
 // match returns the accounts for which matches returns true.
-func (s *accountStore) match(matches func(User) bool) []*account {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+func (s *state) match(matches func(User) bool) []*account {
 	var hits []*account
-	for _, a := range s.all {
+	for _, a := range s.accounts {
 		if matches(a.User) {
 			hits = append(hits, a)
 		}
@@ -90,11 +51,11 @@ func (s *accountStore) match(matches func(User) bool) []*account {
 }
 
 // account finds an account by object id, UPN or mail address.
-func (s *Server) account(x string) (*account, error) {
-	if a := s.accounts.find(x); a != nil {
+func (s *state) account(x string) (*account, error) {
+	if a := s.find(x); a != nil {
 		return a, nil
 	}
-	hits := s.accounts.match(func(u User) bool { return strings.EqualFold(u.Mail, x) })
+	hits := s.match(func(u User) bool { return strings.EqualFold(u.Mail, x) })
 	if len(hits) != 1 {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownUser, x)
 	}
@@ -109,8 +70,10 @@ func (s *Server) AddUser(u User) (User, error) {
 	if local == "" || domain == "" {
 		return User{}, fmt.Errorf("%w: userPrincipalName %q is not an address", ErrInvalid, u.UserPrincipalName)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if u.ID == "" {
-		u.ID = s.userIDs.next()
+		u.ID = newID(s.userIDs)
 	}
 	u.Mail = cmp.Or(u.Mail, u.UserPrincipalName)
 	u.DisplayName = cmp.Or(u.DisplayName, local)
@@ -120,11 +83,12 @@ func (s *Server) AddUser(u User) (User, error) {
 			u.ProxyAddresses = append(u.ProxyAddresses, "smtp:"+u.UserPrincipalName)
 		}
 	}
-	a := &account{User: u}
-	a.mailbox.init(s.URL(), u.ID)
-	if err := s.accounts.add(a); err != nil {
-		return User{}, err
+	if s.find(u.ID) != nil || s.find(u.UserPrincipalName) != nil {
+		return User{}, fmt.Errorf("%w: %s", ErrExists, u.UserPrincipalName)
 	}
+	a := newAccount(u)
+	s.byKey[strings.ToLower(u.ID)], s.byKey[strings.ToLower(u.UserPrincipalName)] = a, a
+	s.accounts = append(s.accounts, a)
 	return u, nil
 }
 
@@ -152,8 +116,10 @@ func (s *Server) AddUsers(count int, domain string) ([]User, error) {
 
 // Users lists all users in order of creation.
 func (s *Server) Users() []User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	users := []User{}
-	for _, a := range s.accounts.match(func(User) bool { return true }) {
+	for _, a := range s.accounts {
 		users = append(users, a.User)
 	}
 	return users
@@ -161,6 +127,8 @@ func (s *Server) Users() []User {
 
 // User returns the user with the id, UPN or mail address x.
 func (s *Server) User(x string) (User, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	a, err := s.account(x)
 	if err != nil {
 		return User{}, err
@@ -171,13 +139,18 @@ func (s *Server) User(x string) (User, error) {
 // DeleteUser deletes a user and its subscriptions, each with a subscriptionRemoved
 // lifecycle notification.
 func (s *Server) DeleteUser(x string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	a, err := s.account(x)
 	if err != nil {
 		return err
 	}
-	s.accounts.remove(a)
-	for _, sub := range s.subs.ofUser(a.ID) {
-		_ = s.RemoveSubscription(sub.ID, false) // it may have expired in between
+	delete(s.byKey, strings.ToLower(a.ID))
+	delete(s.byKey, strings.ToLower(a.UserPrincipalName))
+	s.accounts = slices.DeleteFunc(s.accounts, func(b *account) bool { return b == a })
+	for _, sub := range s.live(s.byUser[a.ID]) {
+		s.drop(&sub)
+		s.sendLifecycle(sub, SubscriptionRemoved)
 	}
 	return nil
 }

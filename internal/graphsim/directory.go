@@ -58,7 +58,7 @@ func (s *Server) getUser(c *call) *reply {
 	if refusal != nil {
 		return refusal
 	}
-	a := s.accounts.find(c.path[1])
+	a := s.find(c.path[1])
 	if a == nil {
 		return fail(http.StatusNotFound, "Request_ResourceNotFound", fmt.Sprintf(
 			"Resource '%s' does not exist or one of its queried reference-property objects are not present.", c.path[1]))
@@ -83,7 +83,7 @@ func (s *Server) listUsers(c *call) *reply {
 		}
 		matches = func(u User) bool { return slices.ContainsFunc(terms, func(t filterTerm) bool { return t.matches(u) }) }
 	}
-	body, refusal := page(c, s.URL()+"/v1.0/", "users", s.accounts.match(matches), func(a *account) any { return a.selected(names) })
+	body, refusal := page(c, s.URL()+"/v1.0/", "users", s.match(matches), func(a *account) any { return a.selected(names) })
 	if refusal != nil {
 		return refusal
 	}

@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -112,30 +110,10 @@ func (f Fault) check() error {
 	return nil
 }
 
-// faultSet holds the faults that were set.
-type faultSet struct {
-	mu     sync.Mutex
-	random *rand.Rand // guarded by mu
-	faults []Fault    // guarded by mu
-	lastID int        // guarded by mu
-}
-
-func newFaultSet(seed uint64) *faultSet {
-	return &faultSet{random: rand.New(rand.NewPCG(seed, 4))}
-}
-
-func (s *faultSet) empty() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.faults) == 0
-}
-
 // fire returns the faults of some kinds that happen now to the user during one of the
 // operations, in the order in which they were set. It stops at the first fault other than
 // latency.
-func (s *faultSet) fire(userID string, kinds []string, operations ...string) []Fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *state) fire(userID string, kinds []string, operations ...string) []Fault {
 	var hits []Fault
 	for i := range s.faults {
 		f := &s.faults[i]
@@ -143,7 +121,7 @@ func (s *faultSet) fire(userID string, kinds []string, operations ...string) []F
 			f.userID != "" && f.userID != userID {
 			continue
 		}
-		if f.Probability > 0 && s.random.Float64() >= f.Probability {
+		if f.Probability > 0 && s.probability.Float64() >= f.Probability {
 			continue
 		}
 		f.Hits++
@@ -160,6 +138,8 @@ func (s *Server) SetFault(f Fault) (Fault, error) {
 	if err := f.check(); err != nil {
 		return Fault{}, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	f.Hits, f.userID = 0, ""
 	if f.User != "" {
 		a, err := s.account(f.User)
@@ -168,52 +148,52 @@ func (s *Server) SetFault(f Fault) (Fault, error) {
 		}
 		f.userID = a.ID
 	}
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.lastID++
-	f.ID = strconv.Itoa(s.faults.lastID)
-	s.faults.faults = append(s.faults.faults, f)
+	s.lastFault++
+	f.ID = strconv.Itoa(s.lastFault)
+	s.faults = append(s.faults, f)
 	return f, nil
 }
 
 // Faults lists the faults that were set, including expired ones.
 func (s *Server) Faults() []Fault {
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	return append([]Fault{}, s.faults.faults...) // never nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Fault{}, s.faults...) // never nil
 }
 
 // ClearFaults ends all faults.
 func (s *Server) ClearFaults() {
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.faults = nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
 }
 
 // ClearFault ends one fault. It ignores an unknown id.
 func (s *Server) ClearFault(id string) {
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.faults = slices.DeleteFunc(s.faults.faults, func(f Fault) bool { return f.ID == id })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = slices.DeleteFunc(s.faults, func(f Fault) bool { return f.ID == id })
 }
 
-// applyFaults applies the active faults to a call. It returns nil if the call proceeds.
+// applyFaults applies the active faults to a call. It returns nil if the call proceeds. The
+// caller holds mu, which is released while a fault delays the call.
 func (s *Server) applyFaults(c *call, op string) *reply {
-	if s.faults.empty() {
+	if len(s.faults) == 0 {
 		return nil
 	}
 	scope := opAll
 	if c.inner {
 		scope = opBatchItem
 	}
-	for _, f := range s.faults.fire(s.userOf(c, op), requestKinds, op, scope) {
+	for _, f := range s.fire(s.userOf(c, op), requestKinds, op, scope) {
 		switch f.Kind {
 		case "latency":
-			if !sleep(c.ctx, time.Duration(f.Delay)) {
+			s.unlocked(func() { sleep(c.ctx, time.Duration(f.Delay)) })
+			if c.ctx.Err() != nil {
 				return &reply{reset: true}
 			}
 		case "hang":
-			<-c.ctx.Done()
+			s.unlocked(func() { <-c.ctx.Done() })
 			return &reply{reset: true}
 		case "reset":
 			return &reply{reset: true}
@@ -272,10 +252,11 @@ func (s *Server) userOf(c *call, op string) string {
 			key = t.user
 		}
 	case opSubscriptionGet, opSubscriptionRenew, opSubscriptionDelete, opSubscriptionReauthorize:
-		sub, _ := s.subs.get(c.path[1])
-		return sub.UserID
+		if sub := s.subscription(c.path[1]); sub != nil {
+			return sub.UserID
+		}
 	}
-	if a := s.accounts.find(key); a != nil {
+	if a := s.find(key); a != nil {
 		return a.ID
 	}
 	return ""

@@ -29,8 +29,9 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// handshake POSTs a validation token to rawURL, which must answer with the token.
-func (o *outbox) handshake(ctx context.Context, rawURL string) *reply {
+// handshake POSTs a validation token to rawURL, which must answer with the token. The caller
+// holds mu, which is released meanwhile.
+func (s *Server) handshake(ctx context.Context, rawURL string) *reply {
 	refuse := func(why string) *reply {
 		return fail(http.StatusBadRequest, "ValidationError", "Subscription validation request failed. "+why)
 	}
@@ -41,7 +42,10 @@ func (o *outbox) handshake(ctx context.Context, rawURL string) *reply {
 	}
 	// Like Graph: lower-case escapes, and + for the space.
 	target := rawURL + separator + "validationToken=" + strings.ReplaceAll(url.QueryEscape(token), "%3A", "%3a")
-	resp, body, err := o.post(ctx, target, "text/plain; charset=utf-8", nil, o.cfg.RetryTimeout)
+	var resp *http.Response
+	var body []byte
+	var err error
+	s.unlocked(func() { resp, body, err = s.post(ctx, target, "text/plain; charset=utf-8", nil, s.cfg.RetryTimeout) })
 	if errors.Is(err, context.DeadlineExceeded) {
 		return refuse("The operation has timed out.")
 	}

@@ -49,9 +49,11 @@ func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request, path string)
 
 // do answers a call and counts it. refusal is not nil if the call was refused already.
 func (s *Server) do(c *call, refusal *reply) *reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	r, rep := s.routeOf(c), refusal
 	if rep == nil && r.op != opBatch { // a $batch counts as the requests in it
-		rep = s.quotas.all.take(time.Now())
+		rep = s.quotas[opAll].take(time.Now())
 	}
 	switch {
 	case rep != nil:
@@ -61,8 +63,8 @@ func (s *Server) do(c *call, refusal *reply) *reply {
 		rep = s.inMailbox(c, r.handle)
 	default:
 		rep = s.applyFaults(c, r.op)
-		if rep == nil && r.quota != nil {
-			rep = r.quota.take(time.Now())
+		if q := s.quotas[r.op]; rep == nil && q != nil {
+			rep = q.take(time.Now())
 		}
 		if rep == nil {
 			rep = r.handle(c)

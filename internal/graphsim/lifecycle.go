@@ -27,31 +27,28 @@ func (s *Server) runClock(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-ticker.C:
-			for _, sub := range s.subs.tick(now) {
-				s.sendLifecycle(sub, ReauthorizationRequired)
-			}
+			s.tick(now)
 		}
 	}
 }
 
-// tick deletes subscriptions that expired long ago and returns those that need
+// tick deletes subscriptions that expired long ago and notifies those that need
 // reauthorization.
-func (s *subscriptionStore) tick(now time.Time) (required []Subscription) {
+func (s *Server) tick(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, sub := range s.byID {
+	for _, sub := range s.subscriptions {
 		switch {
 		case now.Sub(sub.ends) >= expiredListedFor:
 			s.drop(sub)
 		case !sub.reauthorize.IsZero() && !now.Before(sub.reauthorize) && !sub.ended(now):
 			sub.reauthorize = time.Time{}
-			required = append(required, *sub)
+			s.sendLifecycle(*sub, ReauthorizationRequired)
 		}
 	}
-	return required
 }
 
-// sendLifecycle sends a lifecycle notification.
+// sendLifecycle sends a lifecycle notification. The caller holds mu.
 func (s *Server) sendLifecycle(sub Subscription, event string) {
 	if sub.LifecycleNotificationURL == "" {
 		return
@@ -73,23 +70,28 @@ func (s *Server) SendLifecycle(id, event string) error {
 	if !slices.Contains([]string{ReauthorizationRequired, SubscriptionRemoved, Missed}, event) {
 		return fmt.Errorf("%w: event %q, want %s, %s or %s", ErrInvalid, event, ReauthorizationRequired, SubscriptionRemoved, Missed)
 	}
-	sub, ok := s.subs.get(id)
-	if !ok {
-		return unknownSubscription(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.subscription(id)
+	if sub == nil {
+		return fmt.Errorf("%w: %s", ErrUnknownSubscription, id)
 	}
-	s.sendLifecycle(sub, event)
+	s.sendLifecycle(*sub, event)
 	return nil
 }
 
 // RemoveSubscription removes a subscription, as Graph may at any time, with a
 // subscriptionRemoved notification or silently.
 func (s *Server) RemoveSubscription(id string, silent bool) error {
-	sub, ok := s.subs.remove(id)
-	if !ok {
-		return unknownSubscription(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.subscription(id)
+	if sub == nil {
+		return fmt.Errorf("%w: %s", ErrUnknownSubscription, id)
 	}
+	s.drop(sub)
 	if !silent {
-		s.sendLifecycle(sub, SubscriptionRemoved)
+		s.sendLifecycle(*sub, SubscriptionRemoved)
 	}
 	return nil
 }

@@ -40,7 +40,9 @@ func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) bool {
 		rep = respond(http.StatusOK, s.login.keys(issuerV2))
 	case rest == "oauth2/v2.0/token":
 		rep = s.token(w, r)
+		s.mu.Lock()
 		s.stats.call(opToken, rep)
+		s.mu.Unlock()
 	default:
 		return false
 	}
@@ -68,7 +70,10 @@ func metadata(base, issuer, keys, oauth string) map[string]any {
 
 // token is POST /{tenant}/oauth2/v2.0/token for client credentials.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) *reply {
-	if rep := s.applyFaults(&call{ctx: r.Context()}, opToken); rep != nil {
+	s.mu.Lock()
+	rep := s.applyFaults(&call{ctx: r.Context()}, opToken)
+	s.mu.Unlock()
+	if rep != nil {
 		transient := loginError(rep.status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again.")
 		transient.retryAfter, transient.reset = rep.retryAfter, rep.reset
 		return transient

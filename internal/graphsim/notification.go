@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// notifyChange notifies the subscriptions to a collection of a change of one item.
+// notifyChange notifies the subscriptions to a collection of a change of one item. The
+// caller holds mu.
 func (s *Server) notifyChange(a *account, collection, itemID, change string) {
-	for _, sub := range s.subs.ofUser(a.ID) {
+	for _, sub := range s.live(s.byUser[a.ID]) {
 		if sub.collection == collection && sub.changes(change) {
 			to := destination{url: sub.NotificationURL, kind: opNotification, rich: sub.IncludeResourceData}
 			s.send(a.ID, to, s.changeItem(sub, itemID, change))
@@ -28,11 +29,13 @@ func (s *Server) Touch(x, collection, change string) error {
 	if change != "created" && change != "updated" && change != "deleted" {
 		return fmt.Errorf("%w: changeType %q, want created, updated or deleted", ErrInvalid, change)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	a, err := s.account(x)
 	if err != nil {
 		return err
 	}
-	s.notifyChange(a, collection, s.eventIDs.next(), change)
+	s.notifyChange(a, collection, newID(s.eventIDs), change)
 	return nil
 }
 
@@ -41,7 +44,7 @@ func (s *Server) Notify(ctx context.Context, url string, body []byte) (status in
 	if refusal := checkURL("url", url); refusal != nil {
 		return 0, fmt.Errorf("%w: %s", ErrInvalid, refusal.message)
 	}
-	resp, _, err := s.outbox.post(ctx, url, notificationType, body, s.cfg.RetryTimeout)
+	resp, _, err := s.post(ctx, url, notificationType, body, s.cfg.RetryTimeout)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
@@ -81,27 +84,27 @@ func (s *Server) changeItem(sub Subscription, itemID, change string) map[string]
 	return item
 }
 
-// send queues an item about a user, subject to faults.
+// send queues an item about a user, subject to faults. The caller holds mu.
 func (s *Server) send(userID string, to destination, item map[string]any) {
-	s.stats.notifications(func(n *NotificationStats) { n.Items++ })
-	for _, f := range s.faults.fire(userID, notificationKinds, to.kind) {
+	s.stats.Notifications.Items++
+	for _, f := range s.fire(userID, notificationKinds, to.kind) {
 		switch f.Kind {
 		case "drop":
-			s.stats.notifications(func(n *NotificationStats) { n.Dropped++ })
+			s.stats.Notifications.Dropped++
 			return
 		case "double":
-			s.outbox.enqueue(to, item)
+			s.enqueue(to, item)
 		case "delay":
-			s.outbox.hold(to, item, time.Duration(f.Delay), false)
+			s.hold(to, item, time.Duration(f.Delay), false)
 			return
 		case "reorder":
-			s.outbox.hold(to, item, reorderWait, true)
+			s.hold(to, item, reorderWait, true)
 			return
 		case "forge":
 			forged := maps.Clone(item)
 			forged["clientState"] = "forged-" + requestID()
-			s.outbox.enqueue(to, forged)
+			s.enqueue(to, forged)
 		}
 	}
-	s.outbox.enqueue(to, item)
+	s.enqueue(to, item)
 }

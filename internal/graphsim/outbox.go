@@ -15,8 +15,7 @@ import (
 
 const (
 	maxItemsPerPost = 100
-	maxWaiting      = 100_000 // queued items; further ones are dropped
-	maxPosts        = 64      // POSTs in flight
+	maxPosts        = 64 // POSTs in flight
 
 	batchWait    = 5 * time.Millisecond   // for more items to share a POST
 	reorderWait  = 500 * time.Millisecond // for another item to overtake
@@ -34,21 +33,6 @@ type destination struct {
 	rich bool   // with resource data
 }
 
-// outbox delivers notifications in batches and retries them.
-type outbox struct {
-	cfg    Config
-	client *http.Client
-	stats  *statistics
-	token  func(time.Time) (string, error) // validation token
-	posts  chan struct{}                   // capacity maxPosts
-	wake   chan struct{}                   // capacity 1
-
-	mu      sync.Mutex
-	waiting map[destination][]map[string]any // guarded by mu
-	count   int                              // of waiting items; guarded by mu
-	held    []*heldItem                      // guarded by mu
-}
-
 // heldItem is an item that a fault holds back.
 type heldItem struct {
 	to       destination
@@ -56,169 +40,151 @@ type heldItem struct {
 	overtake bool
 }
 
-func newOutbox(cfg Config, stats *statistics, token func(time.Time) (string, error)) *outbox {
+// newClient returns the client for notification URLs, which trusts the authority too.
+func newClient(authority *Authority) *http.Client {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
-	roots.AddCert(cfg.Authority.certificate)
-	return &outbox{
-		cfg: cfg, stats: stats, token: token,
-		client: &http.Client{
-			Transport: &http.Transport{
-				Proxy:               http.ProxyFromEnvironment,
-				TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-				ForceAttemptHTTP2:   true,
-				MaxIdleConnsPerHost: maxPosts,
-				IdleConnTimeout:     time.Minute,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	roots.AddCert(authority.certificate)
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: maxPosts,
+			IdleConnTimeout:     time.Minute,
 		},
-		posts:   make(chan struct{}, maxPosts),
-		wake:    make(chan struct{}, 1),
-		waiting: make(map[destination][]map[string]any),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// clear drops all items that are not in flight.
-func (o *outbox) clear() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	clear(o.waiting)
-	o.count, o.held = 0, nil
-}
-
-// enqueue adds an item for run, followed by the held items that it overtakes.
-func (o *outbox) enqueue(to destination, item map[string]any) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.add(to, item)
-	o.release(func(h *heldItem) bool { return h.overtake && h.to == to })
+// enqueue adds an item for runOutbox, followed by the held items that it overtakes. The caller
+// holds mu, as for hold, release and queue.
+func (s *Server) enqueue(to destination, item map[string]any) {
+	s.queue(to, item)
+	s.release(func(h *heldItem) bool { return h.overtake && h.to == to })
 }
 
 // hold enqueues an item after d or, if overtake is true, earlier after the next item to
 // its destination.
-func (o *outbox) hold(to destination, item map[string]any, d time.Duration, overtake bool) {
+func (s *Server) hold(to destination, item map[string]any, d time.Duration, overtake bool) {
 	h := &heldItem{to, item, overtake}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.held = append(o.held, h)
+	s.held = append(s.held, h)
 	time.AfterFunc(d, func() {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		o.release(func(other *heldItem) bool { return other == h })
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.release(func(other *heldItem) bool { return other == h })
 	})
 }
 
-// release enqueues the held items that are due. The caller must hold mu.
-func (o *outbox) release(due func(*heldItem) bool) {
-	o.held = slices.DeleteFunc(o.held, func(h *heldItem) bool {
+// release enqueues the held items that are due.
+func (s *Server) release(due func(*heldItem) bool) {
+	s.held = slices.DeleteFunc(s.held, func(h *heldItem) bool {
 		if !due(h) {
 			return false
 		}
-		o.add(h.to, h.item)
+		s.queue(h.to, h.item)
 		return true
 	})
 }
 
-// add enqueues one item. The caller must hold mu.
-func (o *outbox) add(to destination, item map[string]any) {
-	if o.count >= maxWaiting {
-		o.stats.notifications(func(n *NotificationStats) { n.Dropped++ })
-		return
-	}
-	o.count++
-	o.waiting[to] = append(o.waiting[to], item)
+// queue adds one item.
+func (s *Server) queue(to destination, item map[string]any) {
+	s.waiting[to] = append(s.waiting[to], item)
 	select {
-	case o.wake <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default: // a wake-up is already pending
 	}
 }
 
-// run delivers until ctx ends. It returns once nothing is in flight.
-func (o *outbox) run(ctx context.Context) error {
+// runOutbox delivers notifications in batches until ctx ends. It returns once nothing is in flight.
+func (s *Server) runOutbox(ctx context.Context) error {
 	var wg sync.WaitGroup
-	defer o.client.CloseIdleConnections()
+	defer s.client.CloseIdleConnections()
 	defer wg.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-o.wake:
+		case <-s.wake:
 		}
 		if !sleep(ctx, batchWait) {
 			return nil
 		}
-		for to, items := range o.takeAll() {
+		for to, items := range s.takeAll() {
 			for part := range slices.Chunk(items, maxItemsPerPost) {
-				wg.Go(func() { o.deliver(ctx, to, part) })
+				wg.Go(func() { s.deliver(ctx, to, part) })
 			}
 		}
 	}
 }
 
 // takeAll returns and removes all waiting items.
-func (o *outbox) takeAll() map[destination][]map[string]any {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	all := o.waiting
-	o.waiting, o.count = make(map[destination][]map[string]any), 0
+func (s *Server) takeAll() map[destination][]map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.waiting
+	s.waiting = make(map[destination][]map[string]any)
 	return all
 }
 
 // deliver sends one POST until it is acknowledged or dropped.
-func (o *outbox) deliver(ctx context.Context, to destination, items []map[string]any) {
+func (s *Server) deliver(ctx context.Context, to destination, items []map[string]any) {
 	collection := map[string]any{"value": items}
 	if to.rich {
-		if token, err := o.token(time.Now()); err == nil { // receivers refuse a POST without it
+		if token, err := s.login.validationToken(time.Now()); err == nil { // receivers refuse a POST without it
 			collection["validationTokens"] = []string{token}
 		}
 	}
 	body, err := json.Marshal(collection)
 	if err != nil {
-		o.cfg.Log.Error("notification not sent", "err", err)
+		s.cfg.Log.Error("notification not sent", "err", err)
 		return
 	}
-	timeout, wait := o.cfg.NotificationTimeout, o.cfg.NotificationRetry
+	timeout, wait := s.cfg.NotificationTimeout, s.cfg.NotificationRetry
 	for attempt := 1; ; attempt++ {
-		if o.attempt(ctx, to.url, body, timeout) || ctx.Err() != nil {
+		if s.attempt(ctx, to.url, body, timeout) || ctx.Err() != nil {
 			return
 		}
 		if attempt == maxAttempts {
-			o.stats.notifications(func(n *NotificationStats) { n.Dropped += int64(len(items)) })
-			o.cfg.Log.Warn("notification dropped", "items", len(items), "attempts", attempt)
+			s.mu.Lock()
+			s.stats.Notifications.Dropped += int64(len(items))
+			s.mu.Unlock()
+			s.cfg.Log.Warn("notification dropped", "items", len(items), "attempts", attempt)
 			return
 		}
 		if !sleep(ctx, wait) {
 			return
 		}
-		timeout, wait = o.cfg.RetryTimeout, min(2*wait, maxRetryWait)
+		timeout, wait = s.cfg.RetryTimeout, min(2*wait, maxRetryWait)
 	}
 }
 
 // attempt sends a POST once and reports whether it was acknowledged.
-func (o *outbox) attempt(ctx context.Context, url string, body []byte, timeout time.Duration) bool {
+func (s *Server) attempt(ctx context.Context, url string, body []byte, timeout time.Duration) bool {
 	select {
-	case o.posts <- struct{}{}:
+	case s.posts <- struct{}{}:
 	case <-ctx.Done():
 		return false
 	}
-	defer func() { <-o.posts }()
-	resp, _, err := o.post(ctx, url, notificationType, body, timeout)
+	defer func() { <-s.posts }()
+	resp, _, err := s.post(ctx, url, notificationType, body, timeout)
 	acknowledged := err == nil && resp.StatusCode/100 == 2
-	o.stats.notifications(func(n *NotificationStats) {
-		n.Sent++
-		if acknowledged {
-			n.Acknowledged++
-		} else {
-			n.Failed++
-		}
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := &s.stats.Notifications
+	counts.Sent++
+	if acknowledged {
+		counts.Acknowledged++
+	} else {
+		counts.Failed++
+	}
 	return acknowledged
 }
 
 // post POSTs body and returns the response and its body.
-func (o *outbox) post(ctx context.Context, url, contentType string, body []byte, timeout time.Duration) (*http.Response, []byte, error) {
+func (s *Server) post(ctx context.Context, url, contentType string, body []byte, timeout time.Duration) (*http.Response, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
@@ -226,7 +192,7 @@ func (o *outbox) post(ctx context.Context, url, contentType string, body []byte,
 		return nil, nil, err
 	}
 	req.Header.Set("Content-Type", contentType)
-	resp, err := o.client.Do(req)
+	resp, err := s.client.Do(req)
 	if err != nil {
 		return nil, nil, err
 	}

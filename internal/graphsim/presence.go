@@ -24,11 +24,11 @@ func (s *Server) presences(c *call) *reply {
 	}
 	value := []any{}
 	for _, id := range req.IDs {
-		a := s.accounts.find(id)
+		a := s.find(id)
 		if a == nil {
 			continue
 		}
-		out, message := a.mailbox.outOfOffice()
+		out, message := a.outOfOffice()
 		value = append(value, map[string]any{
 			"id": a.ID, "availability": "Available", "activity": "Available",
 			"outOfOfficeSettings": map[string]any{"isOutOfOffice": out, "message": message},
@@ -41,8 +41,8 @@ func (s *Server) presences(c *call) *reply {
 }
 
 // outOfOffice returns the out-of-office settings that presence reports.
-func (m *mailbox) outOfOffice() (out bool, message string) {
-	r := m.replies()
+func (a *account) outOfOffice() (out bool, message string) {
+	r := a.setting
 	switch {
 	case strings.EqualFold(r.Status, "disabled"):
 		return false, ""

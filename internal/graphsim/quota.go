@@ -1,9 +1,6 @@
 package graphsim
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // Graph's limits. Rejected requests count as well.
 const (
@@ -32,46 +29,31 @@ type quota struct {
 	window        time.Duration
 	code, message string // of the rejection
 
-	mu    sync.Mutex
-	since time.Time // guarded by mu
-	used  int       // guarded by mu
+	since time.Time
+	used  int
 }
 
 func newQuota(limit int, window time.Duration, code, message string) *quota {
 	return &quota{limit: limit, window: window, code: code, message: message}
 }
 
-// quotas are those of the app. Each mailbox has one more.
-type quotas struct{ all, presence, writes, lists, reauthorizations *quota }
-
-func newQuotas() quotas {
+// newQuotas returns the quotas of the app, by operation. Each mailbox has one more.
+func newQuotas() map[string]*quota {
 	const code, message = "TooManyRequests", "Too many subscription requests."
-	return quotas{
-		all:              newQuota(appRequests, appWindow, code, "Too many requests"),
-		presence:         newQuota(presenceRequests, presenceWindow, code, "Too many presence requests."),
-		writes:           newQuota(subscriptionWrites, subscriptionWindow, code, message),
-		lists:            newQuota(subscriptionLists, subscriptionWindow, code, message),
-		reauthorizations: newQuota(subscriptionReauthorize, subscriptionWindow, code, message),
+	writes := newQuota(subscriptionWrites, subscriptionWindow, code, message)
+	return map[string]*quota{
+		opAll:                     newQuota(appRequests, appWindow, code, "Too many requests"),
+		opPresence:                newQuota(presenceRequests, presenceWindow, code, "Too many presence requests."),
+		opSubscriptionCreate:      writes,
+		opSubscriptionRenew:       writes,
+		opSubscriptionDelete:      writes,
+		opSubscriptionList:        newQuota(subscriptionLists, subscriptionWindow, code, message),
+		opSubscriptionReauthorize: newQuota(subscriptionReauthorize, subscriptionWindow, code, message),
 	}
-}
-
-func (q quotas) reset() {
-	for _, each := range []*quota{q.all, q.presence, q.writes, q.lists, q.reauthorizations} {
-		each.reset()
-	}
-}
-
-// reset starts a new window with the next request.
-func (q *quota) reset() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.since = time.Time{}
 }
 
 // take counts one request and rejects it if it exceeds the quota.
 func (q *quota) take(now time.Time) *reply {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if now.Sub(q.since) >= q.window {
 		q.since, q.used = now, 0
 	}

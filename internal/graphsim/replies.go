@@ -118,23 +118,40 @@ func (s *Server) SetAutomaticReplies(x string, u AutomaticRepliesUpdate) (Automa
 	if err := u.check(); err != nil {
 		return AutomaticReplies{}, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	a, err := s.account(x)
 	if err != nil {
 		return AutomaticReplies{}, err
 	}
 	now := time.Now()
-	setting, event := a.mailbox.update(u, now, s.eventIDs)
-	if event.id != "" {
-		s.notifyChange(a, "events", event.id, event.change)
+	a.setting = u.apply(a.setting.displayed(now)) // placeholder dates become the schedule unless u sets others
+	if u.CalendarBlock {
+		s.changeBlock(a)
 	}
-	return setting.displayed(now), nil
+	return a.setting.displayed(now), nil
+}
+
+// changeBlock creates, updates or deletes the calendar entry of automatic replies.
+func (s *Server) changeBlock(a *account) {
+	change := "updated"
+	if a.block == "" {
+		a.block, change = newID(s.eventIDs), "created"
+	}
+	block := a.block
+	if strings.EqualFold(a.setting.Status, "disabled") {
+		a.block, change = "", "deleted"
+	}
+	s.notifyChange(a, "events", block, change)
 }
 
 // AutomaticReplies returns the setting of user x as Graph would.
 func (s *Server) AutomaticReplies(x string) (AutomaticReplies, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	a, err := s.account(x)
 	if err != nil {
 		return AutomaticReplies{}, err
 	}
-	return a.mailbox.replies().displayed(time.Now()), nil
+	return a.setting.displayed(time.Now()), nil
 }

@@ -27,30 +27,26 @@ type route struct {
 	method string
 	path   []string // * is any segment
 	op     string
-	role   string // required permission; empty: none, or it depends on the request
-	quota  *quota // of this operation, besides that of all; may be nil
-	handle func(*call) *reply
+	role   string             // required permission; empty: none, or it depends on the request
+	handle func(*call) *reply // called with Server.mu held
 }
 
 // graphRoutes returns the routes of Graph.
 func (s *Server) graphRoutes() []route {
 	path := func(p string) []string { return strings.Split(p, "/") }
-	q := s.quotas
 	return []route{
-		{http.MethodGet, path("users/*/mailboxSettings/automaticRepliesSetting"), opRead, roleMailboxSettings, nil,
-			s.readAutomaticReplies},
-		{http.MethodGet, path("users/*/mailboxSettings"), opRead, roleMailboxSettings, nil, s.readMailboxSettings},
-		{http.MethodGet, path("users/*"), opDirectory, roleUsers, nil, s.getUser},
-		{http.MethodGet, path("users"), opDirectory, roleUsers, nil, s.listUsers},
-		{http.MethodPost, path("$batch"), opBatch, "", nil, s.batch},
-		{http.MethodPost, path("communications/getPresencesByUserId"), opPresence, rolePresence, q.presence, s.presences},
-		{http.MethodGet, path("subscriptions"), opSubscriptionList, "", q.lists, s.listSubscriptions},
-		{http.MethodPost, path("subscriptions"), opSubscriptionCreate, "", q.writes, s.createSubscription},
-		{http.MethodGet, path("subscriptions/*"), opSubscriptionGet, "", nil, s.getSubscription},
-		{http.MethodPatch, path("subscriptions/*"), opSubscriptionRenew, "", q.writes, s.renewSubscription},
-		{http.MethodDelete, path("subscriptions/*"), opSubscriptionDelete, "", q.writes, s.deleteSubscription},
-		{http.MethodPost, path("subscriptions/*/reauthorize"), opSubscriptionReauthorize, "", q.reauthorizations,
-			s.reauthorizeSubscription},
+		{http.MethodGet, path("users/*/mailboxSettings/automaticRepliesSetting"), opRead, roleMailboxSettings, s.readAutomaticReplies},
+		{http.MethodGet, path("users/*/mailboxSettings"), opRead, roleMailboxSettings, s.readMailboxSettings},
+		{http.MethodGet, path("users/*"), opDirectory, roleUsers, s.getUser},
+		{http.MethodGet, path("users"), opDirectory, roleUsers, s.listUsers},
+		{http.MethodPost, path("$batch"), opBatch, "", s.batch},
+		{http.MethodPost, path("communications/getPresencesByUserId"), opPresence, rolePresence, s.presences},
+		{http.MethodGet, path("subscriptions"), opSubscriptionList, "", s.listSubscriptions},
+		{http.MethodPost, path("subscriptions"), opSubscriptionCreate, "", s.createSubscription},
+		{http.MethodGet, path("subscriptions/*"), opSubscriptionGet, "", s.getSubscription},
+		{http.MethodPatch, path("subscriptions/*"), opSubscriptionRenew, "", s.renewSubscription},
+		{http.MethodDelete, path("subscriptions/*"), opSubscriptionDelete, "", s.deleteSubscription},
+		{http.MethodPost, path("subscriptions/*/reauthorize"), opSubscriptionReauthorize, "", s.reauthorizeSubscription},
 	}
 }
 

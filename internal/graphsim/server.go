@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -88,7 +89,8 @@ func (cfg Config) check() error {
 	return errors.Join(errs...)
 }
 
-// Server simulates Graph: login, directory, mailboxes and subscriptions.
+// Server simulates Graph: login, directory, mailboxes and subscriptions. Requests are handled
+// one at a time, except while they wait for a fault or a notification URL.
 type Server struct {
 	cfg Config
 
@@ -97,16 +99,12 @@ type Server struct {
 	leaf            tls.Certificate // signed by cfg.Authority
 	login           *login
 	routes          []route
+	client          *http.Client  // for notification URLs
+	posts           chan struct{} // capacity maxPosts
+	wake            chan struct{} // of runOutbox; capacity 1
 
-	subscriptionIDs *idSource
-	userIDs         *idSource
-	eventIDs        *idSource
-	accounts        *accountStore
-	quotas          quotas
-	subs            *subscriptionStore
-	faults          *faultSet
-	stats           *statistics
-	outbox          *outbox
+	mu    sync.Mutex
+	state // guarded by mu
 }
 
 // New listens on both addresses. Connections wait until [Server.Run] is called.
@@ -127,16 +125,12 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("graphsim: make a certificate: %w", err)
 	}
 	s := &Server{
-		cfg:             cfg,
-		leaf:            leaf,
-		userIDs:         newIDSource(cfg.Seed, 1),
-		subscriptionIDs: newIDSource(cfg.Seed, 2),
-		eventIDs:        newIDSource(cfg.Seed, 3),
-		accounts:        newAccountStore(),
-		quotas:          newQuotas(),
-		subs:            newSubscriptionStore(),
-		faults:          newFaultSet(cfg.Seed),
-		stats:           newStatistics(),
+		cfg:    cfg,
+		leaf:   leaf,
+		client: newClient(cfg.Authority),
+		posts:  make(chan struct{}, maxPosts),
+		wake:   make(chan struct{}, 1),
+		state:  newState(cfg.Seed),
 	}
 	if s.graphListener, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("graphsim: listen for Graph: %w", err)
@@ -147,7 +141,6 @@ func New(cfg Config) (*Server, error) {
 	if s.login, err = newLogin(cfg, s.audiences()); err != nil {
 		return nil, fmt.Errorf("graphsim: make signing key: %w", err)
 	}
-	s.outbox = newOutbox(cfg, s.stats, s.login.validationToken)
 	s.routes = s.graphRoutes()
 	return s, nil
 }
@@ -175,7 +168,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return serve(ctx, control, func() error { return control.Serve(s.controlListener) })
 	})
 	g.Go(func() error { return s.runClock(ctx) })
-	g.Go(func() error { return s.outbox.run(ctx) })
+	g.Go(func() error { return s.runOutbox(ctx) })
 	return g.Wait()
 }
 
@@ -202,15 +195,16 @@ func serve(ctx context.Context, srv *http.Server, start func() error) error {
 // Reset deletes users, subscriptions, faults, counts and waiting notifications, and resets
 // quotas and ids. Tokens stay valid.
 func (s *Server) Reset() {
-	s.accounts.clear()
-	s.subs.clear()
-	s.ClearFaults()
-	s.outbox.clear()
-	s.quotas.reset()
-	for _, ids := range []*idSource{s.userIDs, s.subscriptionIDs, s.eventIDs} {
-		ids.reset()
-	}
-	s.ResetStats()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = newState(s.cfg.Seed)
+}
+
+// unlocked calls wait without mu, which the caller holds.
+func (s *Server) unlocked(wait func()) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	wait()
 }
 
 // URL returns the base URL of Graph and of the login endpoint.

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -47,67 +46,40 @@ const maxGap = 1 << 16
 
 // statistics collects a Stats.
 type statistics struct {
-	mu       sync.Mutex
-	stats    Stats                // without the percentiles of ReadGaps; guarded by mu
-	gaps     [maxGap]int64        // gaps by the millisecond; guarded by mu
-	lastRead map[string]time.Time // by user id; guarded by mu
+	Stats                         // without the percentiles of ReadGaps
+	gaps     [maxGap]int64        // by the millisecond
+	lastRead map[string]time.Time // by user id
 }
 
 func newStatistics() *statistics {
-	s := &statistics{}
-	s.reset()
-	return s
-}
-
-func (s *statistics) reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats = Stats{Calls: make(map[string]map[string]int64)}
-	s.gaps = [maxGap]int64{}
-	s.lastRead = make(map[string]time.Time)
+	return &statistics{Stats: Stats{Calls: make(map[string]map[string]int64)}, lastRead: make(map[string]time.Time)}
 }
 
 // call counts a reply to a call.
 func (s *statistics) call(op string, rep *reply) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stats.Calls[op] == nil {
-		s.stats.Calls[op] = make(map[string]int64)
+	if s.Calls[op] == nil {
+		s.Calls[op] = make(map[string]int64)
 	}
-	s.stats.Calls[op][strconv.Itoa(rep.status)]++
+	s.Calls[op][strconv.Itoa(rep.status)]++
 	if rep.status == http.StatusTooManyRequests {
-		s.stats.Throttled++
+		s.Throttled++
 	}
-}
-
-func (s *statistics) concurrent(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.MaxConcurrentPerMailbox = max(s.stats.MaxConcurrentPerMailbox, int64(n))
 }
 
 // read counts a successful read of a user's mailbox.
 func (s *statistics) read(userID string, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if last, ok := s.lastRead[userID]; ok {
 		gap := now.Sub(last).Milliseconds()
 		s.gaps[min(max(gap, 0), maxGap-1)]++
-		s.stats.ReadGaps.Count++
-		s.stats.ReadGaps.Max = max(s.stats.ReadGaps.Max, gap)
+		s.ReadGaps.Count++
+		s.ReadGaps.Max = max(s.ReadGaps.Max, gap)
 	}
 	s.lastRead[userID] = now
 }
 
-func (s *statistics) notifications(count func(*NotificationStats)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	count(&s.stats.Notifications)
-}
-
-// quantile returns a percentile of the gaps. The caller must hold mu.
+// quantile returns a percentile of the gaps.
 func (s *statistics) quantile(percent int64) int64 {
-	need := (s.stats.ReadGaps.Count*percent + 99) / 100
+	need := (s.ReadGaps.Count*percent + 99) / 100
 	var seen int64
 	for ms := range s.gaps {
 		if seen += s.gaps[ms]; seen >= need {
@@ -119,12 +91,12 @@ func (s *statistics) quantile(percent int64) int64 {
 
 // Stats returns the counts since the start or the last reset.
 func (s *Server) Stats() Stats {
-	s.stats.mu.Lock()
-	defer s.stats.mu.Unlock()
-	out := s.stats.stats
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.stats.Stats
 	out.ReadGaps.P50, out.ReadGaps.P99 = s.stats.quantile(50), s.stats.quantile(99)
 	out.Calls = make(map[string]map[string]int64)
-	for op, statuses := range s.stats.stats.Calls {
+	for op, statuses := range s.stats.Calls {
 		out.Calls[op] = maps.Clone(statuses)
 	}
 	return out
@@ -132,10 +104,14 @@ func (s *Server) Stats() Stats {
 
 // LastRead returns when the mailbox of a user was last read successfully; zero if never.
 func (s *Server) LastRead(userID string) time.Time {
-	s.stats.mu.Lock()
-	defer s.stats.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.stats.lastRead[userID]
 }
 
 // ResetStats resets all counts.
-func (s *Server) ResetStats() { s.stats.reset() }
+func (s *Server) ResetStats() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats = newStatistics()
+}

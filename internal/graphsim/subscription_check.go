@@ -106,7 +106,7 @@ func (s *Server) grantExpiry(sub *Subscription, t target, asked, now time.Time) 
 
 // applyLifeFaults applies the faults that shorten the life of a subscription.
 func (s *Server) applyLifeFaults(sub *Subscription, op string) {
-	for _, f := range s.faults.fire(sub.UserID, subscriptionKinds, op) {
+	for _, f := range s.fire(sub.UserID, subscriptionKinds, op) {
 		now := time.Now()
 		sub.ends = now.Add(time.Duration(f.Life)).UTC()
 		if f.Kind == "short-life" {

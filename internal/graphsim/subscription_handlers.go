@@ -29,31 +29,32 @@ func (s *Server) createSubscription(c *call) *reply {
 		return refusal
 	}
 	if t.user != "" {
-		a := s.accounts.find(t.user)
+		a := s.find(t.user)
 		if a == nil {
 			return noMailbox(t.user)
 		}
-		if refusal := a.mailbox.refusal(); refusal != nil && t.collection != collectionUsers {
+		if refusal := mailboxErrors[a.behavior.Error]; refusal != nil && t.collection != collectionUsers {
 			return refusal
 		}
 		sub.UserID = a.ID
 	}
-	if refusal := s.subs.check(&sub); refusal != nil {
+	if refusal := s.mayAdd(&sub); refusal != nil {
 		return refusal
 	}
-	if refusal := s.outbox.handshake(c.ctx, sub.NotificationURL); refusal != nil {
+	if refusal := s.handshake(c.ctx, sub.NotificationURL); refusal != nil {
 		return refusal
 	}
 	if u := sub.LifecycleNotificationURL; u != "" && u != sub.NotificationURL {
-		if refusal := s.outbox.handshake(c.ctx, u); refusal != nil {
+		if refusal := s.handshake(c.ctx, u); refusal != nil {
 			return refusal
 		}
 	}
-	sub.ID = s.subscriptionIDs.next()
-	s.applyLifeFaults(&sub, opSubscriptionCreate)
-	if refusal := s.subs.add(sub); refusal != nil { // a concurrent POST may have come first
+	if refusal := s.mayAdd(&sub); refusal != nil { // another POST may have come first during the handshake
 		return refusal
 	}
+	sub.ID = newID(s.subscriptionIDs)
+	s.applyLifeFaults(&sub, opSubscriptionCreate)
+	s.add(sub)
 	body := s.subscriptionBody(sub)
 	body["clientState"] = orNull(sub.ClientState)
 	return respond(http.StatusCreated, body)
@@ -67,10 +68,11 @@ func noSubscription() *reply {
 // notification URL and the encryption certificate can be changed.
 func (s *Server) renewSubscription(c *call) *reply {
 	now := time.Now()
-	sub, ok := s.subs.get(c.path[1])
-	if !ok {
+	stored := s.subscription(c.path[1])
+	if stored == nil {
 		return noSubscription()
 	}
+	sub := *stored
 	req, refusal := parseSubscription(c.body)
 	if refusal != nil {
 		return refusal
@@ -100,39 +102,39 @@ func (s *Server) renewSubscription(c *call) *reply {
 		if refusal := checkURL("notificationUrl", url); refusal != nil {
 			return refusal
 		}
-		if refusal := s.outbox.handshake(c.ctx, url); refusal != nil {
+		if refusal := s.handshake(c.ctx, url); refusal != nil {
 			return refusal
 		}
 	}
 	if req.ExpirationDateTime != nil {
 		s.applyLifeFaults(&sub, opSubscriptionRenew)
 	}
-	renewed, ok := s.subs.change(sub.ID, func(stored *Subscription) {
-		set(&stored.NotificationURL, req.NotificationURL)
-		set(&stored.EncryptionCertificate, req.EncryptionCertificate)
-		set(&stored.EncryptionCertificateID, req.EncryptionCertificateID)
-		if req.ExpirationDateTime != nil {
-			stored.ExpirationDateTime, stored.ends, stored.reauthorize = sub.ExpirationDateTime, sub.ends, sub.reauthorize
-		}
-	})
-	if !ok {
+	if stored = s.subscription(sub.ID); stored == nil { // it may have ended during the handshake
 		return noSubscription()
 	}
-	return respond(http.StatusOK, s.subscriptionBody(renewed))
+	set(&stored.NotificationURL, req.NotificationURL)
+	set(&stored.EncryptionCertificate, req.EncryptionCertificate)
+	set(&stored.EncryptionCertificateID, req.EncryptionCertificateID)
+	if req.ExpirationDateTime != nil {
+		stored.ExpirationDateTime, stored.ends, stored.reauthorize = sub.ExpirationDateTime, sub.ends, sub.reauthorize
+	}
+	return respond(http.StatusOK, s.subscriptionBody(*stored))
 }
 
 // deleteSubscription is DELETE /subscriptions/{id}.
 func (s *Server) deleteSubscription(c *call) *reply {
-	if _, ok := s.subs.remove(c.path[1]); !ok {
+	sub := s.subscription(c.path[1])
+	if sub == nil {
 		return noSubscription()
 	}
+	s.drop(sub)
 	return respond(http.StatusNoContent, nil)
 }
 
 // reauthorizeSubscription is POST /subscriptions/{id}/reauthorize. It does not change the
 // expiry.
 func (s *Server) reauthorizeSubscription(c *call) *reply {
-	if _, ok := s.subs.get(c.path[1]); !ok {
+	if s.subscription(c.path[1]) == nil {
 		return noSubscription()
 	}
 	return respond(http.StatusNoContent, nil)
@@ -140,17 +142,17 @@ func (s *Server) reauthorizeSubscription(c *call) *reply {
 
 // getSubscription is GET /subscriptions/{id}.
 func (s *Server) getSubscription(c *call) *reply {
-	sub, ok := s.subs.get(c.path[1])
-	if !ok {
+	sub := s.subscription(c.path[1])
+	if sub == nil {
 		return noSubscription()
 	}
-	return respond(http.StatusOK, s.subscriptionBody(sub))
+	return respond(http.StatusOK, s.subscriptionBody(*sub))
 }
 
 // listSubscriptions is GET /subscriptions.
 func (s *Server) listSubscriptions(c *call) *reply {
-	listed := slices.DeleteFunc(s.subs.listed(), func(sub Subscription) bool {
-		return len(s.faults.fire(sub.UserID, omitKinds, opSubscriptionList)) > 0
+	listed := slices.DeleteFunc(copies(s.subscriptions), func(sub Subscription) bool {
+		return len(s.fire(sub.UserID, omitKinds, opSubscriptionList)) > 0
 	})
 	base := s.URL() + "/v1.0/"
 	body, refusal := page(c, base, "subscriptions", listed, func(sub Subscription) any {
@@ -161,7 +163,7 @@ func (s *Server) listSubscriptions(c *call) *reply {
 	if refusal != nil {
 		return refusal
 	}
-	for _, f := range s.faults.fire("", pageKinds, opSubscriptionList) {
+	for _, f := range s.fire("", pageKinds, opSubscriptionList) {
 		if f.Kind == "empty" {
 			body["value"] = []any{}
 			c.query.Set("empty", strconv.Itoa(f.Hits)) // makes each link different

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -57,79 +56,35 @@ func (s *Subscription) ended(now time.Time) bool { return !now.Before(s.ends) }
 // expiredListedFor is how long expired subscriptions stay listed.
 const expiredListedFor = 2 * time.Minute
 
-// subscriptionStore holds the subscriptions, including recently expired ones.
-type subscriptionStore struct {
-	mu     sync.Mutex
-	byID   map[string]*Subscription            // guarded by mu
-	byUser map[string]map[string]*Subscription // the same by user id and id; guarded by mu
-}
-
-func newSubscriptionStore() *subscriptionStore {
-	return &subscriptionStore{
-		byID:   make(map[string]*Subscription),
-		byUser: make(map[string]map[string]*Subscription),
-	}
-}
-
-func (s *subscriptionStore) clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.byID)
-	clear(s.byUser)
-}
-
-// change applies edit to the live subscription id and returns the result.
-func (s *subscriptionStore) change(id string, edit func(*Subscription)) (Subscription, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sub := s.byID[strings.ToLower(id)]
+// subscription returns the live subscription id, or nil.
+func (s *state) subscription(id string) *Subscription {
+	sub := s.subscriptions[strings.ToLower(id)]
 	if sub == nil || sub.ended(time.Now()) {
-		return Subscription{}, false
+		return nil
 	}
-	edit(sub)
-	return *sub, true
+	return sub
 }
 
-func (s *subscriptionStore) get(id string) (Subscription, bool) {
-	return s.change(id, func(*Subscription) {})
-}
-
-// remove deletes the live subscription id and returns it.
-func (s *subscriptionStore) remove(id string) (Subscription, bool) { return s.change(id, s.drop) }
-
-// drop deletes sub from the maps. The caller must hold mu.
-func (s *subscriptionStore) drop(sub *Subscription) {
-	delete(s.byID, sub.ID)
+// drop deletes a subscription.
+func (s *state) drop(sub *Subscription) {
+	delete(s.subscriptions, sub.ID)
 	delete(s.byUser[sub.UserID], sub.ID)
 	if len(s.byUser[sub.UserID]) == 0 {
 		delete(s.byUser, sub.UserID)
 	}
 }
 
-// add stores sub, unless its combination exists or the limit is reached.
-func (s *subscriptionStore) add(sub Subscription) *reply {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if refusal := s.refusal(&sub); refusal != nil {
-		return refusal
-	}
-	s.byID[sub.ID] = &sub
+// add stores a subscription.
+func (s *state) add(sub Subscription) {
+	s.subscriptions[sub.ID] = &sub
 	if s.byUser[sub.UserID] == nil {
 		s.byUser[sub.UserID] = make(map[string]*Subscription)
 	}
 	s.byUser[sub.UserID][sub.ID] = &sub
-	return nil
 }
 
-// check returns why sub can't be added, or nil.
-func (s *subscriptionStore) check(sub *Subscription) *reply {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.refusal(sub)
-}
-
-// refusal is like check. The caller must hold mu.
-func (s *subscriptionStore) refusal(sub *Subscription) *reply {
+// mayAdd refuses a subscription if its combination exists or the limit is reached.
+func (s *state) mayAdd(sub *Subscription) *reply {
 	now := time.Now()
 	for _, other := range s.byUser[sub.UserID] {
 		if other.combination() == sub.combination() && !other.ended(now) {
@@ -139,7 +94,7 @@ func (s *subscriptionStore) refusal(sub *Subscription) *reply {
 	}
 	limit, among := subscriptionsPerMailbox, s.byUser[sub.UserID]
 	if sub.collection == collectionUsers {
-		limit, among = subscriptionsToUsers, s.byID
+		limit, among = subscriptionsToUsers, s.subscriptions
 	}
 	count := 0
 	for _, other := range among {
@@ -154,11 +109,12 @@ func (s *subscriptionStore) refusal(sub *Subscription) *reply {
 }
 
 // live returns copies of the subscriptions that have not expired, oldest first.
-func (s *subscriptionStore) live(among map[string]*Subscription) []Subscription {
+func (s *state) live(among map[string]*Subscription) []Subscription {
 	now := time.Now()
 	return slices.DeleteFunc(copies(among), func(sub Subscription) bool { return sub.ended(now) })
 }
 
+// copies returns copies of subscriptions, oldest first.
 func copies(subs map[string]*Subscription) []Subscription {
 	all := make([]Subscription, 0, len(subs))
 	for _, sub := range subs {
@@ -170,27 +126,9 @@ func copies(subs map[string]*Subscription) []Subscription {
 	return all
 }
 
-// listed returns the live and the recently expired subscriptions.
-func (s *subscriptionStore) listed() []Subscription {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return copies(s.byID)
-}
-
-// ofUser returns the live subscriptions of a user, by object id.
-func (s *subscriptionStore) ofUser(userID string) []Subscription {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.live(s.byUser[userID])
-}
-
 // Subscriptions lists the live subscriptions, oldest first.
 func (s *Server) Subscriptions() []Subscription {
-	s.subs.mu.Lock()
-	defer s.subs.mu.Unlock()
-	return s.subs.live(s.subs.byID)
-}
-
-func unknownSubscription(id string) error {
-	return fmt.Errorf("%w: %s", ErrUnknownSubscription, id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live(s.subscriptions)
 }

@@ -1,0 +1,55 @@
+package graphsim
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+
+	"github.com/google/uuid"
+)
+
+// state is what [Server.Reset] resets. Its methods are called with Server.mu held.
+type state struct {
+	accounts []*account          // in order of creation
+	byKey    map[string]*account // by object id and by UPN, in lower case
+
+	subscriptions map[string]*Subscription            // by id, including recently expired ones
+	byUser        map[string]map[string]*Subscription // the same by user id and id
+
+	faults      []Fault
+	lastFault   int        // id of the newest fault
+	probability *rand.Rand // of faults
+
+	quotas map[string]*quota // by operation
+	stats  *statistics
+
+	waiting map[destination][]map[string]any // items for runOutbox
+	held    []*heldItem
+
+	userIDs, subscriptionIDs, eventIDs *rand.ChaCha8
+}
+
+// newState returns the state at the start. Equal seeds and calls in the same order give the
+// same ids and random choices.
+func newState(seed uint64) state {
+	random := func(kind byte) *rand.ChaCha8 {
+		key := [32]byte{8: kind}
+		binary.LittleEndian.PutUint64(key[:], seed)
+		return rand.NewChaCha8(key)
+	}
+	return state{
+		byKey:         make(map[string]*account),
+		subscriptions: make(map[string]*Subscription),
+		byUser:        make(map[string]map[string]*Subscription),
+		probability:   rand.New(random(4)),
+		quotas:        newQuotas(),
+		stats:         newStatistics(),
+		waiting:       make(map[destination][]map[string]any),
+		userIDs:       random(1), subscriptionIDs: random(2), eventIDs: random(3),
+	}
+}
+
+// newID returns the next id of one kind of object.
+func newID(ids *rand.ChaCha8) string { return uuid.Must(uuid.NewRandomFromReader(ids)).String() }
+
+// requestID returns a random id, which does not depend on the seed.
+func requestID() string { return uuid.NewString() }
