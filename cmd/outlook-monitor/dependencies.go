@@ -6,48 +6,32 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"outlook-monitor/internal/api"
-	"outlook-monitor/internal/deliver"
-	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/store"
 )
-
-// dependencies are what /readyz checks.
-type dependencies struct {
-	store    *store.Store
-	embedded bool         // Redis is inside this process
-	ready    *atomic.Bool // see service
-	graph    *graph.Client
-	mediator *deliver.Mediator
-	public   *publicURL
-	seen     *observer
-}
 
 // checks returns the checks of /readyz. The mediator may be unreachable without making the
 // service unready, and so may Graph once a login has succeeded: the service still accepts
 // requests and notifications.
-func (d *dependencies) checks() []api.Check {
+func (s *service) checks() []api.Check {
+	loggedIn := func() bool { return !s.graph.TokenExpires().IsZero() } // ever: an expired token is kept
 	return []api.Check{
-		{Name: "redis", Required: true, Probe: d.redis},
-		{Name: "graph", Required: true, Excused: d.loggedIn, Probe: func(ctx context.Context) (string, error) {
-			return "", cmp.Or(d.graph.Token(ctx), d.seen.graphCalls.problem())
+		{Name: "redis", Required: true, Probe: s.checkRedis},
+		{Name: "graph", Required: true, Excused: loggedIn, Probe: func(ctx context.Context) (string, error) {
+			return "", cmp.Or(s.graph.Token(ctx), s.seen.graphCalls.problem())
 		}},
-		{Name: "mediator", Probe: func(ctx context.Context) (string, error) { return "", d.mediator.Reach(ctx) }},
-		{Name: "public_url", Probe: d.publicURL},
+		{Name: "mediator", Probe: func(ctx context.Context) (string, error) { return "", s.mediator.Reach(ctx) }},
+		{Name: "public_url", Probe: s.checkPublicURL},
 	}
 }
-
-// loggedIn reports whether a login has succeeded: an expired token is kept.
-func (d *dependencies) loggedIn() bool { return !d.graph.TokenExpires().IsZero() }
 
 // inspectTimeout bounds the inspection of Redis for /readyz, where it only adds details.
 const inspectTimeout = 500 * time.Millisecond
 
-func (d *dependencies) redis(ctx context.Context) (string, error) {
-	err := d.store.Ping(ctx)
+func (s *service) checkRedis(ctx context.Context) (string, error) {
+	err := s.store.Ping(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "", errors.New("Redis does not answer")
 	}
@@ -56,16 +40,16 @@ func (d *dependencies) redis(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
-	report, err := d.store.Inspect(ctx)
-	refused := d.store.Check(ctx)
+	report, err := s.store.Inspect(ctx)
+	refused := s.store.Check(ctx)
 	switch {
 	case errors.Is(err, store.ErrReplica) || errors.Is(err, store.ErrTooOld):
 		return "", err
 	case errors.Is(refused, store.ErrRefused):
 		return "", refused
-	case !d.ready.Load():
+	case !s.ready.Load():
 		return "", errors.New("its schema has not been checked yet")
-	case d.embedded:
+	case s.settings.RedisURL.IsZero():
 		return "inside this process: state is lost at exit", nil
 	}
 	var details []string
@@ -78,13 +62,13 @@ func (d *dependencies) redis(ctx context.Context) (string, error) {
 	return strings.Join(details, "; "), nil
 }
 
-// publicURL returns the address for Graph, and an error if its last handshake there failed.
-func (d *dependencies) publicURL(context.Context) (string, error) {
-	switch url := d.public.current.Load(); {
-	case d.public.tunnel && !d.public.open.Load():
+// checkPublicURL returns the address for Graph, and an error if its last handshake there failed.
+func (s *service) checkPublicURL(context.Context) (string, error) {
+	switch url := s.public.current.Load(); {
+	case s.public.tunnel && !s.public.open.Load():
 		return "", errors.New("the tunnel is not open: the log says why")
 	case url != nil:
-		return url.String(), d.seen.handshakes.problem()
+		return url.String(), s.seen.handshakes.problem()
 	}
 	return "not set: no subscriptions, mailboxes are only polled", nil
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"outlook-monitor/internal/api"
-	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/config"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
@@ -20,15 +19,11 @@ var errNotServing = errors.New("the service is not running")
 // listenForDoctor serves Graph's paths at LISTEN_ADDR, while the service is not running, until
 // stop is called. It has no certificate from ACME: the doctor then makes no handshake.
 func listenForDoctor(ctx context.Context, settings config.Settings) (stop func(), err error) {
-	l, log := server.Listener{}, slog.New(slog.DiscardHandler)
-	if settings.TLSCertFile != "" {
-		certificate, err := certs.NewFiles(certs.FilesConfig{
-			CertFile: settings.TLSCertFile, KeyFile: settings.TLSKeyFile, Log: log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		l.TLS = certificate.TLS()
+	settings.ACMEDomains = nil
+	log := slog.New(slog.DiscardHandler)
+	l := server.Listener{}
+	if l.TLS, err = (&service{settings: settings, log: log, expiry: map[string]func() time.Time{}}).newTLS(); err != nil {
+		return nil, err
 	}
 	receiver := webhook.New(webhook.Config{
 		Ready:  func() bool { return true },

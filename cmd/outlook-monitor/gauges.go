@@ -5,37 +5,15 @@ import (
 	"sync"
 	"time"
 
-	"outlook-monitor/internal/deliver"
-	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/partition"
-	"outlook-monitor/internal/poll"
 	"outlook-monitor/internal/schedule"
-	"outlook-monitor/internal/store"
-	"outlook-monitor/internal/subscribe"
 	"outlook-monitor/internal/telemetry"
 )
 
-// gaugeSource reads the gauges when Prometheus scrapes.
-type gaugeSource struct {
-	owners     *partition.Owners
-	registry   *mailbox.Registry
-	poller     *poll.Poller
-	deliverer  *deliver.Deliverer
-	subscriber *subscribe.Subscriber
-	resources  int // subscriptions that each mailbox should have
-
-	store        *store.Store
-	problems     func(context.Context) (int, error) // in the setup of Redis
-	token        func() time.Time                   // when it expires, as all below
-	credential   func(context.Context) (time.Time, error)
-	certificates map[string]func() time.Time
-}
-
-// scrape returns all gauges. Problems of Redis and the credential's expiry are read at most
+// gauges returns all gauges. Problems of Redis and the credential's expiry are read at most
 // once a minute.
-func (s *gaugeSource) scrape(ctx context.Context) telemetry.Gauges {
-	g := s.owned()
+func (s *service) gauges(ctx context.Context) telemetry.Gauges {
+	g := s.ownedGauges()
 	pool := s.store.PoolStats()
 	g.RedisUp = s.owners.InTime()
 	g.PoolConnections = map[string]int{"idle": int(pool.IdleConns), "used": int(pool.TotalConns - pool.IdleConns)}
@@ -45,22 +23,22 @@ func (s *gaugeSource) scrape(ctx context.Context) telemetry.Gauges {
 	if n, err := s.problems(ctx); err == nil {
 		g.RedisProblems = &n
 	}
-	g.Token, g.Certificates = s.token(), map[string]time.Time{}
+	g.Token, g.Certificates = s.graph.TokenExpires(), map[string]time.Time{}
 	if expires, err := s.credential(ctx); err == nil { // otherwise there is none, or the login logs the error
 		g.Credential = expires
 	}
-	for name, expires := range s.certificates {
+	for name, expires := range s.expiry {
 		g.Certificates[name] = expires()
 	}
 	return g
 }
 
-// owned returns the gauges of what this replica owns. It includes all states, so that none
+// ownedGauges returns the gauges of what this replica owns. It includes all states, so that none
 // disappears with its last user.
-func (s *gaugeSource) owned() telemetry.Gauges {
+func (s *service) ownedGauges() telemetry.Gauges {
 	now := time.Now()
 	g := telemetry.Gauges{
-		Partitions: s.owners.Owned(), Covered: s.resources > 0, Waits: map[string]time.Duration{},
+		Partitions: s.owners.Owned(), Covered: len(resources(s.settings)) > 0, Waits: map[string]time.Duration{},
 		States: map[string]int{}, Deliveries: map[string]int{}, Subscriptions: map[string]int{},
 		Waiting: map[string]int{}, Lag: map[string]time.Duration{},
 	}
@@ -85,7 +63,7 @@ func (s *gaugeSource) owned() telemetry.Gauges {
 		g.Waiting[work], g.Lag[work] = b.Waiting, b.Lag
 	}
 	for m := range s.registry.All() {
-		s.count(&g, m, now)
+		s.countMailbox(&g, m, now)
 	}
 	return g
 }
@@ -93,8 +71,8 @@ func (s *gaugeSource) owned() telemetry.Gauges {
 // subscriptionExpired is the state of a live subscription whose time is up.
 const subscriptionExpired ooo.SubscriptionState = "expired"
 
-// count adds one mailbox.
-func (s *gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
+// countMailbox adds one mailbox.
+func (s *service) countMailbox(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
 	if !m.ID.Unresolved() {
 		g.Mailboxes++
 	}
@@ -126,7 +104,7 @@ func (s *gaugeSource) count(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) 
 			g.FirstExpiry = sub.ExpiresAt
 		}
 	}
-	if m.Monitored() && m.Summary(&m.Addresses[0]).Uncovered(s.resources, now) {
+	if m.Monitored() && m.Summary(&m.Addresses[0]).Uncovered(len(resources(s.settings)), now) {
 		g.Uncovered++
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"net/url"
 	"sync/atomic"
@@ -53,14 +52,15 @@ func (p *publicURL) forGraph() *subscribe.URLs {
 	return &subscribe.URLs{}
 }
 
-// newTunnel returns the task that runs the tunnel to a listener, nil if TUNNEL is none.
-// Unless TUNNEL_EXPOSE is all, only Graph's paths are reachable through the tunnel; for that of an
-// agent, newTunnel replaces the handler of the listener.
-func newTunnel(settings config.Settings, l *server.Listener, receiver *webhook.Receiver, public *publicURL, log *slog.Logger) task {
-	t, exposed := settings.Tunnel, l.Handler
+// addTunnel adds the tunnel to the public listener, unless TUNNEL is none. Unless TUNNEL_EXPOSE is
+// all, only Graph's paths are reachable through it; for that of an agent, addTunnel replaces the
+// handler of the listener.
+func (s *service) addTunnel(receiver *webhook.Receiver) {
+	l, t := &s.listeners[0], s.settings.Tunnel
+	exposed := l.Handler
 	if !t.ExposeAll {
-		graphOnly := api.NewEngine(log)
-		registerReceiver(receiver, graphOnly, settings.PublicURL)
+		graphOnly := api.NewEngine(s.log)
+		registerReceiver(receiver, graphOnly, s.settings.PublicURL)
 		exposed = graphOnly
 	}
 	switch t.Kind {
@@ -68,16 +68,15 @@ func newTunnel(settings config.Settings, l *server.Listener, receiver *webhook.R
 		ngrok := &tunnel.Ngrok{
 			Open: tunnel.Account{Token: t.NgrokToken.Reveal(), URL: t.NgrokURL}.Open,
 			Serve: func(ctx context.Context, ln net.Listener) error {
-				return server.Serve(ctx, server.Listener{Listener: ln, Handler: exposed}, log)
+				return server.Serve(ctx, server.Listener{Listener: ln, Handler: exposed}, s.log)
 			},
-			OnChange: public.set, Log: log,
+			OnChange: s.public.set, Log: s.log,
 		}
-		return ngrok.Run
+		s.incoming = append(s.incoming, ngrok.Run)
 	case config.AgentTunnel:
 		l.Handler = tunnel.Fence(l.Handler, exposed)
 		_, port, _ := net.SplitHostPort(l.Addr().String())
-		agent := &tunnel.Agent{API: t.AgentURL.Reveal(), Port: port, OnChange: public.set, Log: log}
-		return agent.Run
+		agent := &tunnel.Agent{API: t.AgentURL.Reveal(), Port: port, OnChange: s.public.set, Log: s.log}
+		s.incoming = append(s.incoming, agent.Run)
 	}
-	return nil
 }

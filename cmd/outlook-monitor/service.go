@@ -14,8 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/deliver"
+	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/partition"
+	"outlook-monitor/internal/poll"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
+	"outlook-monitor/internal/subscribe"
 )
 
 type serviceConfig struct {
@@ -36,11 +42,26 @@ type task func(context.Context) error
 
 // service is the whole program, ready to run.
 type service struct {
+	settings  config.Settings
 	log       *slog.Logger
 	started   []any // attributes of the log line "started"
 	listeners []server.Listener
 	store     *store.Store
-	ready     *atomic.Bool // Redis was reached, and its schema is supported
+	ready     atomic.Bool // Redis was reached, and its schema is supported
+	seen      *observer
+
+	// These are read by /readyz and the gauges.
+	graph      *graph.Client
+	mediator   *deliver.Mediator
+	public     *publicURL
+	owners     *partition.Owners
+	registry   *mailbox.Registry
+	poller     *poll.Poller
+	deliverer  *deliver.Deliverer
+	subscriber *subscribe.Subscriber
+	problems   func(context.Context) (int, error)       // in the setup of Redis
+	credential func(context.Context) (time.Time, error) // when it expires
+	expiry     map[string]func() time.Time              // of certificates, by use
 
 	incoming []task // receive requests, in addition to the listeners
 	workers  []task // start once Redis is ready

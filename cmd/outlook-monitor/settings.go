@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -19,7 +18,6 @@ import (
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/telemetry"
 	"outlook-monitor/internal/webhook"
@@ -89,9 +87,10 @@ func graphConfig(g config.Graph) graph.Config {
 const redisScope = "https://redis.azure.com/.default"
 
 // openStore opens the store, with a Redis inside this process if REDIS_URL is not set.
-func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error {
+func (s *service) openStore(roots *x509.CertPool) error {
+	metrics := s.seen.metrics
 	storeConfig := store.Config{
-		URL: cfg.settings.RedisURL.Reveal(), Fingerprint: fingerprint(cfg.settings), Observe: metrics.RedisAnswered,
+		URL: s.settings.RedisURL.Reveal(), Fingerprint: fingerprint(s.settings), Observe: metrics.RedisAnswered,
 		OnDamaged: metrics.Damaged, Log: s.log,
 	}
 	if storeConfig.URL == "" {
@@ -103,9 +102,9 @@ func (s *service) openStore(cfg serviceConfig, metrics *telemetry.Metrics) error
 		storeConfig.URL = url
 		s.log.Warn("REDIS_URL is not set: Redis runs inside this process and its state is lost at exit")
 	}
-	if cfg.settings.RedisEntra {
-		credential := graphConfig(cfg.settings.Graph)
-		credential.RootCAs, credential.Observe, credential.Log = cfg.roots, metrics.GraphAnswered, s.log.With("for", "redis")
+	if s.settings.RedisEntra {
+		credential := graphConfig(s.settings.Graph)
+		credential.RootCAs, credential.Observe, credential.Log = roots, metrics.GraphAnswered, s.log.With("for", "redis")
 		renewed := func(user, token string) { s.store.Reauthenticate(user, token) }
 		login := graph.NewTokenSource(credential, redisScope, renewed)
 		storeConfig.Token = login.Token
@@ -133,79 +132,60 @@ func newMediator(settings config.Settings, tracing *telemetry.Tracing) (*deliver
 }
 
 // newTokens returns the checker of validation tokens; nil without an app registration.
-func newTokens(g config.Graph, authority string, roots *x509.CertPool, log *slog.Logger) *webhook.Tokens {
+func (s *service) newTokens(roots *x509.CertPool) *webhook.Tokens {
+	g := s.settings.Graph
 	if g.TenantID == "" || g.ClientID == "" {
 		return nil
 	}
-	return webhook.NewTokens(webhook.TokensConfig{
-		AuthorityHost: authority, TenantID: g.TenantID, ClientID: g.ClientID, Log: log,
+	tokens := webhook.NewTokens(webhook.TokensConfig{
+		AuthorityHost: s.graph.AuthorityHost(), TenantID: g.TenantID, ClientID: g.ClientID, Log: s.log,
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 5 * time.Second, IdleConnTimeout: time.Minute,
 		},
 	})
+	s.base = append(s.base, tokens.Run)
+	return tokens
 }
 
-// newCertificates returns the certificates for resource data; nil if none are set. It adds
-// the expiry of the current one.
-func newCertificates(settings config.Settings, expiry map[string]func() time.Time, log *slog.Logger) (*webhook.Certificates, error) {
-	if len(settings.EncryptionCertFiles) == 0 {
+// newCertificates returns the certificates for resource data; nil if none are set.
+func (s *service) newCertificates() (*webhook.Certificates, error) {
+	if len(s.settings.EncryptionCertFiles) == 0 {
 		return nil, nil
 	}
-	certificates, err := webhook.NewCertificates(settings.EncryptionCertFiles, settings.EncryptionKeyFiles, log)
+	certificates, err := webhook.NewCertificates(s.settings.EncryptionCertFiles, s.settings.EncryptionKeyFiles, s.log)
 	if err != nil {
 		return nil, settingError(err)
 	}
-	expiry["encryption"] = certificates.Expires
+	s.expiry["encryption"] = certificates.Expires
+	s.base = append(s.base, certificates.Run)
 	return certificates, nil
 }
 
-// notificationConcurrency limits Graph's requests in flight.
-const notificationConcurrency = 256
-
-func newPublic(settings config.Settings, metrics *telemetry.Metrics, log *slog.Logger) *server.Public {
-	return server.NewPublic(server.PublicConfig{
-		Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies, Concurrency: notificationConcurrency,
-		Refused: metrics.Refused, Log: log,
-	})
-}
-
-func newAccess(settings config.Settings, metrics *telemetry.Metrics, log *slog.Logger) *server.Access {
-	return server.NewAccess(server.AccessConfig{
-		Token: settings.MonitorToken.Reveal(), AnyHost: settings.AllowAnonymous, Proxies: settings.TrustedProxies,
-		Wrong: func() { metrics.Refused(http.StatusUnauthorized) }, Log: log,
-	})
-}
-
-// newTLS returns the TLS configuration of the public listener, nil without TLS. The ACME
-// client is nil unless certificates come from ACME. It adds the expiry of a certificate from
-// a file.
-func newTLS(
-	settings config.Settings, s *store.Store, expiry map[string]func() time.Time, log *slog.Logger,
-) (*tls.Config, *certs.ACME, error) {
+// newTLS returns the TLS configuration of the public listener; nil without TLS.
+func (s *service) newTLS() (*tls.Config, error) {
 	switch {
-	case settings.TLSCertFile != "":
-		certificate, err := certs.NewFiles(certs.FilesConfig{
-			CertFile: settings.TLSCertFile, KeyFile: settings.TLSKeyFile, Log: log,
-		})
+	case s.settings.TLSCertFile != "":
+		certificate, err := certs.NewFiles(certs.FilesConfig{CertFile: s.settings.TLSCertFile, KeyFile: s.settings.TLSKeyFile, Log: s.log})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		expiry["tls"] = func() time.Time { return certificate.Pair().Leaf.NotAfter }
-		return certificate.TLS(), nil, nil
-	case len(settings.ACMEDomains) > 0:
+		s.expiry["tls"] = func() time.Time { return certificate.Pair().Leaf.NotAfter }
+		return certificate.TLS(), nil
+	case len(s.settings.ACMEDomains) > 0:
 		acme, err := certs.NewACME(certs.ACMEConfig{
-			Domains: settings.ACMEDomains, Email: settings.ACMEEmail, Directory: settings.ACMEDirectory, CAFile: settings.ACMECAFile,
-			Storage: s.Storage("acme"), Log: log,
+			Domains: s.settings.ACMEDomains, Email: s.settings.ACMEEmail, Directory: s.settings.ACMEDirectory, CAFile: s.settings.ACMECAFile,
+			Storage: s.store.Storage("acme"), Log: s.log,
 			Lock: func(ctx context.Context, name string) (func(context.Context) error, error) {
-				return s.Lock(ctx, "acme:"+name, certs.LockTime)
+				return s.store.Lock(ctx, "acme:"+name, certs.LockTime)
 			},
 		})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		return acme.TLS(), acme, nil
+		s.workers = append(s.workers, acme.Run)
+		return acme.TLS(), nil
 	}
-	return nil, nil, nil
+	return nil, nil
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"sync/atomic"
+	"net/http"
 	"time"
 
 	"outlook-monitor/internal/api"
@@ -14,6 +14,7 @@ import (
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/poll"
+	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/subscribe"
 	"outlook-monitor/internal/telemetry"
 	"outlook-monitor/internal/ui"
@@ -24,7 +25,7 @@ import (
 // no calls and starts nothing.
 func newService(cfg serviceConfig) (_ *service, err error) {
 	settings, log, build := cfg.settings, cfg.log, telemetry.Build()
-	s := &service{log: log, ready: new(atomic.Bool)}
+	s := &service{settings: settings, log: log, expiry: map[string]func() time.Time{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -33,7 +34,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 
 	// Metrics and traces.
 	metrics := telemetry.NewMetrics(build)
-	seen := &observer{metrics: metrics, meter: ui.NewMeter()}
+	s.seen = &observer{metrics: metrics, meter: ui.NewMeter()}
 	tracing, err := telemetry.OpenTracing(context.Background(), build, metrics.Exported, log)
 	if err != nil {
 		return nil, settingError(err)
@@ -45,33 +46,30 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	})
 
 	// Clients of Redis, Graph and the mediator.
-	if err := s.openStore(cfg, metrics); err != nil {
+	if err := s.openStore(cfg.roots); err != nil {
 		return nil, err
 	}
 	keys := newClientStates(settings.ClientStateKeys, s.store)
 	login := graphConfig(settings.Graph)
-	login.RootCAs, login.Observe, login.Log = cfg.roots, seen.graphAnswered, log
-	graphClient, err := graph.New(login)
-	if err != nil {
+	login.RootCAs, login.Observe, login.Log = cfg.roots, s.seen.graphAnswered, log
+	if s.graph, err = graph.New(login); err != nil {
 		return nil, settingError(err)
 	}
-	tokens := newTokens(settings.Graph, graphClient.AuthorityHost(), cfg.roots, log)
-	expiry := map[string]func() time.Time{} // of certificates, by use
-	certificates, err := newCertificates(settings, expiry, log)
+	tokens := s.newTokens(cfg.roots)
+	certificates, err := s.newCertificates()
 	if err != nil {
 		return nil, err
 	}
-	mediator, err := newMediator(settings, tracing)
-	if err != nil {
+	if s.mediator, err = newMediator(settings, tracing); err != nil {
 		return nil, err
 	}
 
 	// Ownership of mailboxes, and the work on those of this replica.
 	var syncer *deliver.Syncer // created below, because it needs owners
 	life := rand.Text()
-	owners := partition.New(partition.Config{
+	s.owners = partition.New(partition.Config{
 		Life: life, Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings),
-		Answered: seen.sinceAccepted, Ping: graphClient.Ping,
+		Answered: s.seen.sinceAccepted, Ping: s.graph.Ping,
 		OnRollback: func(ctx context.Context) {
 			// Users may have been added or removed since the older data was stored.
 			keys.restore(ctx, log)
@@ -79,107 +77,100 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		},
 		Log: log,
 	})
-	registry := mailbox.New(mailbox.Config{
-		Store: s.store, MayStart: owners.MayStart, Interval: settings.PollInterval,
-		OnTable: owners.Refresh, OnPartition: metrics.PartitionChanged,
+	s.registry = mailbox.New(mailbox.Config{
+		Store: s.store, MayStart: s.owners.MayStart, Interval: settings.PollInterval,
+		OnTable: s.owners.Refresh, OnPartition: metrics.PartitionChanged,
 		OnUnknownHint: func(kind ooo.HintKind) { metrics.UnknownHint(string(kind)) }, Log: log,
 	})
-	deliverer := deliver.New(deliver.Config{
-		Registry: registry, Mediator: mediator, InTime: owners.InTime, Concurrency: settings.DeliveryConcurrency,
-		OnAttempt: seen.attempted, Tracer: tracing.Tracer(), Log: log,
+	s.deliverer = deliver.New(deliver.Config{
+		Registry: s.registry, Mediator: s.mediator, InTime: s.owners.InTime, Concurrency: settings.DeliveryConcurrency,
+		OnAttempt: s.seen.attempted, Tracer: tracing.Tracer(), Log: log,
 	})
 	polling := poll.Config{
-		Registry: registry, Graph: graphClient, Policy: policy(settings), Interval: settings.PollInterval,
-		InTime: owners.InTime, Share: owners.Share, Wait: owners.Wait, SetWait: owners.SetWait, BeginDelivery: deliverer.BeginDelivery,
-		OnRead: seen.read, OnChange: seen.changed, OnLateNotification: metrics.AnnouncedLate, OnSweep: metrics.PresenceSwept,
+		Registry: s.registry, Graph: s.graph, Policy: policy(settings), Interval: settings.PollInterval,
+		InTime: s.owners.InTime, Share: s.owners.Share, Wait: s.owners.Wait, SetWait: s.owners.SetWait, BeginDelivery: s.deliverer.BeginDelivery,
+		OnRead: s.seen.read, OnChange: s.seen.changed, OnLateNotification: metrics.AnnouncedLate, OnSweep: metrics.PresenceSwept,
 		Tracer: tracing.Tracer(), Log: log,
 	}
 	if settings.PresenceSweep {
-		polling.Presences = graphClient.Presences
+		polling.Presences = s.graph.Presences
 	}
-	poller := poll.New(polling)
-	public := newPublicURL(settings)
-	if public.current.Load() == nil && !public.tunnel {
+	s.poller = poll.New(polling)
+	s.public = newPublicURL(settings)
+	if s.public.current.Load() == nil && !s.public.tunnel {
 		log.Warn("PUBLIC_URL is not set: no subscriptions, mailboxes are only polled", "interval", settings.PollInterval.String())
 	}
-	subscriber := subscribe.New(subscribe.Config{
-		Registry: registry, Owners: owners, Graph: graphClient, Resources: settings.Resources, Lifetime: settings.Lifetime,
-		URLs: public.forGraph, Keys: keys.keys, Certificate: certificates.Current, ReadNow: poller.ReadNow,
-		Records: s.store.Load, SweepInterval: settings.SweepInterval, OnStep: seen.stepped, OnSweep: seen.swept, Log: log,
+	s.subscriber = subscribe.New(subscribe.Config{
+		Registry: s.registry, Owners: s.owners, Graph: s.graph, Resources: settings.Resources, Lifetime: settings.Lifetime,
+		URLs: s.public.forGraph, Keys: keys.keys, Certificate: certificates.Current, ReadNow: s.poller.ReadNow,
+		Records: s.store.Load, SweepInterval: settings.SweepInterval, OnStep: s.seen.stepped, OnSweep: s.seen.swept, Log: log,
 	})
 	syncer = deliver.NewSyncer(deliver.SyncConfig{
-		Mediator: mediator, Mark: s.store.SetSync, Pending: func() string { return owners.Table().SyncMark },
-		OwnsPartition0: owners.OwnsPartition0, Clear: s.store.ClearSync, OnSync: metrics.Synced, Log: log,
+		Mediator: s.mediator, Mark: s.store.SetSync, Pending: func() string { return s.owners.Table().SyncMark },
+		OwnsPartition0: s.owners.OwnsPartition0, Clear: s.store.ClearSync, OnSync: metrics.Synced, Log: log,
 	})
 
 	// Requests of Graph, the mediator and operators.
 	receiver := webhook.New(webhook.Config{
-		Ready: s.ready.Load, LeaveHints: registry.LeaveHints, Keys: keys.keys, Tokens: tokens, Certificates: certificates,
-		Public:  newPublic(settings, metrics, log),
+		Ready: s.ready.Load, LeaveHints: s.registry.LeaveHints, Keys: keys.keys, Tokens: tokens, Certificates: certificates,
+		Public: server.NewPublic(server.PublicConfig{
+			Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies,
+			Concurrency: 256, Refused: metrics.Refused, Log: log,
+		}),
 		Counted: metrics.Notified, Answered: metrics.Answered, Tracer: tracing.Tracer(), Log: log,
 	})
-	access := newAccess(settings, metrics, log)
-	checks := (&dependencies{
-		store: s.store, embedded: settings.RedisURL.IsZero(), ready: s.ready, graph: graphClient, mediator: mediator, public: public, seen: seen,
-	}).checks()
+	access := server.NewAccess(server.AccessConfig{
+		Token: settings.MonitorToken.Reveal(), AnyHost: settings.AllowAnonymous, Proxies: settings.TrustedProxies,
+		Wrong: func() { metrics.Refused(http.StatusUnauthorized) }, Log: log,
+	})
 	private := api.New(api.Config{
-		Wishes: s.store, Users: s.store, LeaveHints: registry.LeaveHints, Directory: graphClient, Wait: owners.Wait, SetWait: owners.SetWait,
-		Sync: syncer.Sync, RequestSync: syncer.RequestSync, Ready: s.ready.Load, Checks: checks,
+		Wishes: s.store, Users: s.store, LeaveHints: s.registry.LeaveHints, Directory: s.graph, Wait: s.owners.Wait, SetWait: s.owners.SetWait,
+		Sync: syncer.Sync, RequestSync: syncer.RequestSync, Ready: s.ready.Load, Checks: s.checks(),
 		Metrics: metrics.Handler(), Access: access, Log: log, Level: cfg.level,
 	})
-	engines := newEngines(settings, log)
+	engine := api.NewEngine(log) // of the public listener
+	privateEngine := engine
+	if settings.PrivateAddr != "" { // the public one then serves only Graph's requests
+		privateEngine = api.NewEngine(log)
+	}
 	page := ui.New(ui.Config{
-		Store: s.store, Replicas: s.store, Ready: s.ready.Load, API: engines.private, Access: access,
+		Store: s.store, Replicas: s.store, Ready: s.ready.Load, API: privateEngine, Access: access,
 		Token: settings.MonitorToken.Reveal(), Resources: len(resources(settings)), Interval: settings.PollInterval,
-		Replica: life, Version: build.Version, Meter: seen.meter, Log: log,
+		Replica: life, Version: build.Version, Meter: s.seen.meter, Log: log,
 	})
-	registerReceiver(receiver, engines.public, settings.PublicURL)
-	private.Register(engines.private)
-	page.Register(engines.private)
-	tlsConfig, acme, err := newTLS(settings, s.store, expiry, log)
+	registerReceiver(receiver, engine, settings.PublicURL)
+	private.Register(privateEngine)
+	page.Register(privateEngine)
+	tlsConfig, err := s.newTLS()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.listen(cfg, engines, tlsConfig); err != nil {
+	if err := s.listen("LISTEN_ADDR", settings.ListenAddr, server.Listener{Listener: cfg.listener, TLS: tlsConfig, Handler: engine}); err != nil {
 		return nil, err
 	}
-	tunnel := newTunnel(settings, &s.listeners[0], receiver, public, log)
-
-	gauges := &gaugeSource{
-		owners: owners, registry: registry, poller: poller, deliverer: deliverer, subscriber: subscriber,
-		resources: len(resources(settings)), store: s.store,
-		problems: cached(time.Minute, func(ctx context.Context) (int, error) {
-			report, err := s.store.Inspect(ctx)
-			return len(report.Findings), err
-		}),
-		token:        graphClient.TokenExpires,
-		credential:   cached(time.Minute, func(context.Context) (time.Time, error) { return login.CertificateExpires() }),
-		certificates: expiry,
+	if settings.PrivateAddr != "" {
+		if err := s.listen("PRIVATE_ADDR", settings.PrivateAddr, server.Listener{Handler: privateEngine}); err != nil {
+			return nil, err
+		}
 	}
-	metrics.WatchGauges(gauges.scrape)
+	s.addTunnel(receiver)
+
+	s.problems = cached(time.Minute, func(ctx context.Context) (int, error) {
+		report, err := s.store.Inspect(ctx)
+		return len(report.Findings), err
+	})
+	s.credential = cached(time.Minute, func(context.Context) (time.Time, error) { return login.CertificateExpires() })
+	metrics.WatchGauges(s.gauges)
 
 	s.started = []any{"version", build.Version, "revision", build.Revision, "go", build.GoVersion,
-		"listen", addresses(s.listeners), "graph", graphClient.Endpoint(), "public_url", settings.PublicURL}
-	s.base = append(s.base, graphClient.Run,
-		func(ctx context.Context) error { return registry.Run(ctx, poller, deliverer, subscriber) },
+		"listen", addresses(s.listeners), "graph", s.graph.Endpoint(), "public_url", settings.PublicURL}
+	s.base = append(s.base, s.graph.Run,
+		func(ctx context.Context) error { return s.registry.Run(ctx, s.poller, s.deliverer, s.subscriber) },
 		// Reading the gauges takes the locks of the owners, the registry and the queues, so it
 		// never returns in a deadlock.
-		watchdog(func() { gauges.owned() }, log))
-	if tokens != nil {
-		s.base = append(s.base, tokens.Run)
-	}
-	if certificates != nil {
-		s.base = append(s.base, certificates.Run)
-	}
-	if tunnel != nil {
-		s.incoming = append(s.incoming, tunnel)
-	}
-	s.workers = []task{
-		func(ctx context.Context) error { return owners.Run(ctx, registry) },
-		poller.Run, deliverer.Run, subscriber.Run, syncer.Run, private.Run, page.Run,
-	}
-	if acme != nil {
-		s.workers = append(s.workers, acme.Run)
-	}
+		watchdog(func() { s.ownedGauges() }, log))
+	s.workers = append(s.workers,
+		func(ctx context.Context) error { return s.owners.Run(ctx, s.registry) },
+		s.poller.Run, s.deliverer.Run, s.subscriber.Run, syncer.Run, private.Run, page.Run)
 	return s, nil
 }
