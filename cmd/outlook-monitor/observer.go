@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -23,8 +24,7 @@ type observer struct {
 	graphCalls callStatus
 	handshakes callStatus // of Graph with PUBLIC_URL
 
-	mu       sync.Mutex
-	accepted time.Time // when Graph last responded to an accepted token; guarded by mu
+	accepted atomic.Pointer[time.Time] // when Graph last responded to an accepted token; nil: never
 }
 
 // graphAnswered is called after every call to Graph. Errors such as 403 and 429 count as
@@ -35,9 +35,7 @@ func (o *observer) graphAnswered(operation string, status int, took time.Duratio
 		o.meter.Throttled()
 	}
 	if operation != "login" && status != 0 && status != http.StatusUnauthorized {
-		o.mu.Lock()
-		o.accepted = time.Now()
-		o.mu.Unlock()
+		o.accepted.Store(new(time.Now()))
 	}
 	switch {
 	case status == 0:
@@ -53,12 +51,10 @@ var errNoAnswer = errors.New("Microsoft Graph does not answer")
 
 // sinceAccepted returns the time since Graph responded to an accepted token; negative: never.
 func (o *observer) sinceAccepted() time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.accepted.IsZero() {
-		return -1
+	if at := o.accepted.Load(); at != nil {
+		return time.Since(*at)
 	}
-	return time.Since(o.accepted)
+	return -1
 }
 
 func (o *observer) read(outcome poll.Outcome, late time.Duration) {

@@ -121,9 +121,10 @@ func TestUsersErrors(t *testing.T) {
 	dir := t.TempDir()
 	kept := filepath.Join(dir, "kept")
 	filetest.Write(t, kept, "yesterday's")
-	foreign := programtest.Serve(t, http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(out, `{"results":[]}`)
-	}))
+	answers := func(text string) (url string) {
+		return programtest.Serve(t, http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, text) }))
+	}
+	foreign := answers(`{"results":[]}`)
 	absent := "http://" + programtest.FreeAddress(t)
 	const one = `{"email":"ann@contoso.example"}`
 	tests := map[string]struct {
@@ -134,7 +135,7 @@ func TestUsersErrors(t *testing.T) {
 		"watch without service":         {absent, "", []string{"watch"}, "start outlook-monitor serve there"},
 		"export without service":        {absent, "", []string{"export", "--file", kept}, "nothing listens"},
 		"export from another program":   {foreign, "", []string{"export", "--file", kept}, "is not outlook-monitor's private address"},
-		"export to a missing directory": {foreign, "", []string{"export", "--file", filepath.Join(dir, "no", "users")}, "write the users"},
+		"export to a missing directory": {answers(`{"users":[]}`), "", []string{"export", "--file", filepath.Join(dir, "no", "users")}, "write the users"},
 		"import without service":        {absent, "\n" + one, []string{"import"}, "nothing was imported from line 2 on: nothing listens"},
 		"import to another program":     {foreign, one, []string{"import"}, "is not outlook-monitor's private address"},
 		"list over http instead of TLS": {strings.Replace(tb.sim.URL(), "https:", "http:", 1), "", []string{"list"}, "speaks TLS: use https://"},

@@ -59,28 +59,22 @@ type watcher struct {
 	width int             // of the column of addresses
 }
 
-// summary is the part of a user whose changes are printed.
-type summary struct {
-	email, state, reason, away, delivery, failure string
-	sequence                                      int64
-	message                                       string
-	uncovered                                     int // subscriptions that are not live
-}
-
-func summarize(u user) summary {
-	s := summary{
-		email: u.Email, state: u.State, reason: u.Reason, away: outOfOffice(u),
-		delivery: u.Delivery.State, failure: u.Delivery.Error, sequence: u.Delivery.Sequence,
-	}
-	if u.Setting != nil {
-		s.message = u.Setting.Message
-	}
+// watched returns the parts of a user whose changes are printed.
+func watched(u user) []any {
+	uncovered := 0
 	for _, sub := range u.Subscriptions {
 		if sub.State != "live" {
-			s.uncovered++
+			uncovered++
 		}
 	}
-	return s
+	return []any{u.Email, u.State, u.Reason, outOfOffice(u), message(u), u.Delivery.State, u.Delivery.Error, u.Delivery.Sequence, uncovered}
+}
+
+func message(u user) string {
+	if u.Setting == nil {
+		return ""
+	}
+	return u.Setting.Message
 }
 
 // read returns the users to watch.
@@ -121,7 +115,7 @@ func (w *watcher) report(users []user) error {
 			event = "added"
 		case !monitored:
 			event = "removed"
-		case summarize(last) != summarize(all[key]):
+		case !slices.Equal(watched(last), watched(all[key])):
 			event = "changed"
 		default:
 			continue
@@ -144,8 +138,8 @@ func (w *watcher) print(event string, u user) error {
 			User  user      `json:"user"`
 		}{now, event, u})
 	}
-	s := summarize(u)
-	return w.line(now.Format("15:04:05"), event, s.email, s.state, s.away, s.delivery, cmp.Or(s.failure, s.reason, s.message))
+	return w.line(now.Format("15:04:05"), event, u.Email, u.State, outOfOffice(u), u.Delivery.State,
+		cmp.Or(u.Delivery.Error, u.Reason, message(u)))
 }
 
 // line prints columns of a fixed width.

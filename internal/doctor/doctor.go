@@ -120,8 +120,6 @@ type diagnosis struct {
 	report  Report
 
 	grant       graph.Grant
-	person      ooo.Person
-	status      ooo.Status // of person's automatic replies; empty: not read yet
 	redisReport store.Report
 	stop        func() // as returned by Config.Listen; nil: the doctor does not listen
 }

@@ -8,28 +8,6 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// find looks the user up once.
-func (d *diagnosis) find(ctx context.Context) error {
-	if d.person.ID != "" {
-		return nil
-	}
-	found, err := d.cfg.Graph.Find(ctx, d.cfg.User)
-	if err == nil {
-		d.person = found
-	}
-	return err
-}
-
-// read reads the mailbox of the user once. find must have succeeded.
-func (d *diagnosis) read(ctx context.Context) error {
-	if d.status != "" {
-		return nil
-	}
-	reading := d.cfg.Graph.Read(ctx, []ooo.ObjectID{d.person.ID}, nil)[0]
-	d.status = reading.Setting.Status
-	return ofMailbox(reading.Err)
-}
-
 // ofMailbox returns what the error of a call about a mailbox means after the directory found its user.
 func ofMailbox(err error) error {
 	switch {
@@ -41,22 +19,19 @@ func ofMailbox(err error) error {
 	return err
 }
 
-// canRead reports whether the user's mailbox can be read, whatever the roles in the token.
-func (d *diagnosis) canRead(ctx context.Context) bool {
-	return d.cfg.User != "" && d.find(ctx) == nil && d.read(ctx) == nil
-}
-
 func (d *diagnosis) mailbox(ctx context.Context) Result {
 	if d.cfg.User == "" {
 		return skipped("use --user EMAIL to read a mailbox")
 	}
-	if err := d.find(ctx); err != nil {
+	person, err := d.cfg.Graph.Find(ctx, d.cfg.User)
+	if err != nil {
 		return notFound(err)
 	}
-	if err := d.read(ctx); err != nil {
-		return failed("read of "+string(d.person.ID)+": "+err.Error(), remedyFor(err))
+	reading := d.cfg.Graph.Read(ctx, []ooo.ObjectID{person.ID}, nil)[0]
+	if err := ofMailbox(reading.Err); err != nil {
+		return failed("read of "+string(person.ID)+": "+err.Error(), remedyFor(err))
 	}
-	return ok("%s is found, and its automatic replies are %s", d.person.ID, d.status)
+	return ok("%s is found, and its automatic replies are %s", person.ID, reading.Setting.Status)
 }
 
 // notFound returns the result of a failed look-up. Access policies of Exchange do not apply to

@@ -83,7 +83,7 @@ func (d *diagnosis) permissions(ctx context.Context) Result {
 			wide = append(wide, p.name+" is enough instead of "+p.wider[wider])
 		case has(p.narrower):
 			weak = append(weak, fmt.Sprintf("%s instead of %s: %s", p.narrower, p.name, p.limitation))
-		case p.exchange && (exchange || p.name == readSettings.name && d.canRead(ctx)):
+		case p.exchange && (exchange || p.name == readSettings.name && d.mailbox(ctx).Status == OK):
 			exchange = true
 			if p.name != readSettings.name {
 				unproven = append(unproven, p.name)

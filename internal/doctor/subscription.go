@@ -35,10 +35,11 @@ func (d *diagnosis) subscription(ctx context.Context) Result {
 	case d.statusOf(publicCheck) == Skipped:
 		return skipped("%s", d.blocked(publicCheck))
 	}
-	if err := d.find(ctx); err != nil {
+	person, err := d.cfg.Graph.Find(ctx, d.cfg.User)
+	if err != nil {
 		return notFound(err)
 	}
-	resource := ooo.ResourcePath(d.cfg.Settings.Resources[0], d.person.ID)
+	resource := ooo.ResourcePath(d.cfg.Settings.Resources[0], person.ID)
 	creating, cancelCreating := context.WithTimeout(ctx, subscribeTimeout-deleteTimeout)
 	defer cancelCreating()
 	created, err := d.cfg.Graph.CreateSubscription(creating, ooo.SubscriptionRequest{
