@@ -29,10 +29,12 @@ type Server struct {
 	cfg    Config
 	addr   string
 	client *http.Client // for the monitor
-	ln     net.Listener // for Run
+	failed chan error   // to Run; capacity 1
 
-	outages chan outage   // to Run
-	ended   chan struct{} // closed by Run
+	serving sync.Mutex
+	stop    func() // cuts the connections; guarded by serving, as all below
+	down    bool
+	ended   bool
 
 	requests sync.RWMutex // held for reading by each request
 	posting  sync.Mutex   // held while a setup posts a user, or a stop is posted
@@ -47,13 +49,7 @@ type Server struct {
 	react      func(Call) Reaction // nil: none
 }
 
-// outage is a call of SetDown.
-type outage struct {
-	down bool
-	done chan struct{} // closed by Run
-}
-
-// New opens the listener and returns a server that answers once [Server.Run] is called.
+// New returns a server that answers until [Server.Run] ends.
 func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -65,65 +61,68 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mediatorsim: %w", err)
 	}
-	return &Server{
-		cfg: cfg, ln: ln, addr: ln.Addr().String(), outages: make(chan outage), ended: make(chan struct{}),
+	s := &Server{
+		cfg: cfg, addr: ln.Addr().String(), failed: make(chan error, 1),
 		monitorURL: cfg.MonitorURL, states: map[string]State{},
 		client: &http.Client{
 			Timeout:       10 * time.Second,
 			Transport:     &http.Transport{},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-	}, nil
+	}
+	s.serve(ln)
+	return s, nil
 }
 
 // URL returns the base URL of the mediator.
 func (s *Server) URL() string { return "http://" + s.addr }
 
-// Run answers until ctx ends. It then cuts the requests in flight and returns when they
-// have ended.
+// Run waits until ctx ends. It then cuts the requests in flight and returns when they have
+// ended.
 func (s *Server) Run(ctx context.Context) error {
-	failed := make(chan error, 1)
-	stop, down := s.serve(s.ln, failed), false
-	defer func() {
-		stop()
-		close(s.ended)
-		s.requests.Lock() // waits for the last request
-		defer s.requests.Unlock()
-		s.client.CloseIdleConnections()
-	}()
 	var err error
-	for err == nil {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err = <-failed:
-		case o := <-s.outages:
-			if o.down {
-				stop()
-			} else if down {
-				stop, err = s.serveAgain(failed)
-			}
-			down = o.down
-			close(o.done)
-		}
+	select {
+	case <-ctx.Done():
+	case err = <-s.failed:
+		err = fmt.Errorf("mediatorsim: %w", err)
 	}
-	return fmt.Errorf("mediatorsim: %w", err)
+	s.serving.Lock()
+	s.stop()
+	s.ended = true
+	s.serving.Unlock()
+	s.requests.Lock() // waits for the last request
+	defer s.requests.Unlock()
+	s.client.CloseIdleConnections()
+	return err
 }
 
 // SetDown makes the mediator refuse connections and cut the open ones, or listen again at
-// the same address. It waits for [Server.Run] and returns when that is done. If the address
-// stays taken, Run ends with an error.
+// the same address. If the address stays taken, Run ends with an error.
 func (s *Server) SetDown(down bool) {
-	o := outage{down, make(chan struct{})}
-	select {
-	case s.outages <- o:
-		<-o.done
-	case <-s.ended:
+	s.serving.Lock()
+	defer s.serving.Unlock()
+	if s.ended || down == s.down {
+		return
 	}
+	s.down = down
+	if down {
+		s.stop()
+		return
+	}
+	ln, err := net.Listen("tcp", s.addr)
+	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond) // another process may use the address for a moment
+		ln, err = net.Listen("tcp", s.addr)
+	}
+	if err != nil {
+		s.failed <- err
+		return
+	}
+	s.serve(ln)
 }
 
 // serve serves ln until stop is called, which may be called again.
-func (s *Server) serve(ln net.Listener, failed chan<- error) (stop func()) {
+func (s *Server) serve(ln net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	server := &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second,
@@ -133,26 +132,13 @@ func (s *Server) serve(ln net.Listener, failed chan<- error) (stop func()) {
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			failed <- err
+			s.failed <- err
 		}
 	})
-	return func() {
+	s.stop = func() {
 		cancel()
 		_ = server.Close() // cuts the connections
 		serving.Wait()
-	}
-}
-
-// serveAgain serves the address, which another process may use for a moment.
-func (s *Server) serveAgain(failed chan<- error) (stop func(), err error) {
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		ln, err := net.Listen("tcp", s.addr)
-		if err == nil {
-			return s.serve(ln, failed), nil
-		}
-		if time.Now().After(deadline) {
-			return func() {}, err
-		}
 	}
 }
 
