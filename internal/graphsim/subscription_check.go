@@ -15,52 +15,29 @@ const (
 	maxLifeWithoutLifecycleURL = time.Hour // a longer life needs a lifecycleNotificationUrl
 )
 
-// subscriptionRequest is the body of POST and PATCH.
-type subscriptionRequest struct {
-	Type                     string     `json:"@odata.type"`
-	ChangeType               *string    `json:"changeType"`
-	NotificationURL          *string    `json:"notificationUrl"`
-	LifecycleNotificationURL *string    `json:"lifecycleNotificationUrl"`
-	Resource                 *string    `json:"resource"`
-	ExpirationDateTime       *time.Time `json:"expirationDateTime"`
-	ClientState              *string    `json:"clientState"`
-	TLSVersion               *string    `json:"latestSupportedTlsVersion"`
-	IncludeResourceData      *bool      `json:"includeResourceData"`
-	EncryptionCertificate    *string    `json:"encryptionCertificate"`
-	EncryptionCertificateID  *string    `json:"encryptionCertificateId"`
-}
-
-func parseSubscription(body []byte) (req subscriptionRequest, refusal *reply) {
+// parseSubscription parses the body of POST and PATCH. Zero values count as missing.
+func parseSubscription(body []byte) (properties, *reply) {
+	var request struct {
+		Type string `json:"@odata.type"`
+		properties
+	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&req); err != nil {
-		return req, badRequest("Unable to read JSON request payload: a property is unknown or of the wrong kind.")
+	if err := decoder.Decode(&request); err != nil {
+		return properties{}, badRequest("Unable to read JSON request payload: a property is unknown or of the wrong kind.")
 	}
-	return req, nil
-}
-
-func value[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
+	return request.properties, nil
 }
 
 // newSubscription checks everything that needs no handshake.
-func (s *Server) newSubscription(req subscriptionRequest, t target, now time.Time) (Subscription, *reply) {
-	sub := Subscription{
-		ChangeType: value(req.ChangeType), Resource: *req.Resource, ClientState: value(req.ClientState),
-		NotificationURL: value(req.NotificationURL), LifecycleNotificationURL: value(req.LifecycleNotificationURL),
-		IncludeResourceData: value(req.IncludeResourceData), EncryptionCertificate: value(req.EncryptionCertificate),
-		EncryptionCertificateID: value(req.EncryptionCertificateID), TLSVersion: value(req.TLSVersion),
-		CreatedDateTime: now.UTC(), collection: t.collection,
-	}
+func (s *Server) newSubscription(p properties, t target, now time.Time) (Subscription, *reply) {
+	sub := Subscription{properties: p, CreatedDateTime: now.UTC(), collection: t.collection}
 	switch {
 	case sub.ChangeType == "":
 		return sub, invalidRequest("The property 'changeType' is required.")
 	case sub.NotificationURL == "":
 		return sub, invalidRequest("The property 'notificationUrl' is required.")
-	case req.ExpirationDateTime == nil:
+	case sub.ExpirationDateTime.IsZero():
 		return sub, invalidRequest("The property 'expirationDateTime' is required.")
 	case max(utf8.RuneCountInString(sub.ClientState), utf8.RuneCountInString(sub.EncryptionCertificateID)) > maxStringLength:
 		return sub, invalidRequest("clientState and encryptionCertificateId may have up to 128 characters.")
@@ -78,7 +55,7 @@ func (s *Server) newSubscription(req subscriptionRequest, t target, now time.Tim
 			return sub, refusal
 		}
 	}
-	if refusal := s.grantExpiry(&sub, t, *req.ExpirationDateTime, now); refusal != nil {
+	if refusal := s.grantExpiry(&sub, t, sub.ExpirationDateTime, now); refusal != nil {
 		return sub, refusal
 	}
 	if sub.IncludeResourceData {

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,10 +15,10 @@ func (s *Server) createSubscription(c *call) *reply {
 	if refusal != nil {
 		return refusal
 	}
-	if value(req.Resource) == "" {
+	if req.Resource == "" {
 		return invalidRequest("The property 'resource' is required.")
 	}
-	t, refusal := parseResource(*req.Resource)
+	t, refusal := parseResource(req.Resource)
 	if refusal != nil {
 		return refusal
 	}
@@ -77,28 +78,29 @@ func (s *Server) renewSubscription(c *call) *reply {
 	if refusal != nil {
 		return refusal
 	}
-	if req.ChangeType != nil || req.Resource != nil || req.ClientState != nil || req.LifecycleNotificationURL != nil ||
-		req.TLSVersion != nil || req.IncludeResourceData != nil {
+	fixed := req
+	fixed.ExpirationDateTime, fixed.NotificationURL, fixed.EncryptionCertificate, fixed.EncryptionCertificateID = time.Time{}, "", "", ""
+	if fixed != (properties{}) {
 		return invalidRequest("Only expirationDateTime, notificationUrl, encryptionCertificate and encryptionCertificateId can be updated.")
 	}
 	t, refusal := parseResource(sub.Resource)
 	if refusal != nil {
 		return refusal
 	}
-	if req.ExpirationDateTime != nil {
-		if refusal := s.grantExpiry(&sub, t, *req.ExpirationDateTime, now); refusal != nil {
+	if !req.ExpirationDateTime.IsZero() {
+		if refusal := s.grantExpiry(&sub, t, req.ExpirationDateTime, now); refusal != nil {
 			return refusal
 		}
 	}
-	if req.EncryptionCertificate != nil || req.EncryptionCertificateID != nil {
+	if req.EncryptionCertificate != "" || req.EncryptionCertificateID != "" {
 		if !sub.IncludeResourceData {
 			return invalidRequest("The subscription has no resource data to encrypt.")
 		}
-		if refusal := checkResourceData(t, value(req.EncryptionCertificate), value(req.EncryptionCertificateID)); refusal != nil {
+		if refusal := checkResourceData(t, req.EncryptionCertificate, req.EncryptionCertificateID); refusal != nil {
 			return refusal
 		}
 	}
-	if url := value(req.NotificationURL); req.NotificationURL != nil && url != sub.NotificationURL {
+	if url := req.NotificationURL; url != "" && url != sub.NotificationURL {
 		if refusal := checkURL("notificationUrl", url); refusal != nil {
 			return refusal
 		}
@@ -106,16 +108,16 @@ func (s *Server) renewSubscription(c *call) *reply {
 			return refusal
 		}
 	}
-	if req.ExpirationDateTime != nil {
+	if !req.ExpirationDateTime.IsZero() {
 		s.applyLifeFaults(&sub, opSubscriptionRenew)
 	}
 	if stored = s.subscription(sub.ID); stored == nil { // it may have ended during the handshake
 		return noSubscription()
 	}
-	set(&stored.NotificationURL, req.NotificationURL)
-	set(&stored.EncryptionCertificate, req.EncryptionCertificate)
-	set(&stored.EncryptionCertificateID, req.EncryptionCertificateID)
-	if req.ExpirationDateTime != nil {
+	stored.NotificationURL = cmp.Or(req.NotificationURL, stored.NotificationURL)
+	stored.EncryptionCertificate = cmp.Or(req.EncryptionCertificate, stored.EncryptionCertificate)
+	stored.EncryptionCertificateID = cmp.Or(req.EncryptionCertificateID, stored.EncryptionCertificateID)
+	if !req.ExpirationDateTime.IsZero() {
 		stored.ExpirationDateTime, stored.ends, stored.reauthorize = sub.ExpirationDateTime, sub.ends, sub.reauthorize
 	}
 	return respond(http.StatusOK, s.subscriptionBody(*stored))

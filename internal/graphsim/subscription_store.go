@@ -11,24 +11,28 @@ import (
 
 // Subscription is a Graph subscription.
 type Subscription struct {
-	ID                       string    `json:"id"`
+	ID string `json:"id"`
+	properties
+	CreatedDateTime time.Time `json:"createdDateTime"`
+	UserID          string    `json:"userId,omitempty"` // of the user it is about
+
+	collection  string
+	ends        time.Time // the expiry, or earlier because of a fault
+	reauthorize time.Time // when reauthorizationRequired is due; zero: it was sent
+}
+
+// properties are what a client sets.
+type properties struct {
 	ChangeType               string    `json:"changeType"`
 	Resource                 string    `json:"resource"`
 	NotificationURL          string    `json:"notificationUrl"`
 	LifecycleNotificationURL string    `json:"lifecycleNotificationUrl,omitempty"`
 	ClientState              string    `json:"clientState"`
-	ExpirationDateTime       time.Time `json:"expirationDateTime"`
-	CreatedDateTime          time.Time `json:"createdDateTime"`
-	UserID                   string    `json:"userId,omitempty"` // of the user it is about
-
-	IncludeResourceData     bool   `json:"includeResourceData,omitempty"`
-	EncryptionCertificate   string `json:"encryptionCertificate,omitempty"`
-	EncryptionCertificateID string `json:"encryptionCertificateId,omitempty"`
-	TLSVersion              string `json:"latestSupportedTlsVersion,omitempty"`
-
-	collection  string
-	ends        time.Time // the expiry, or earlier because of a fault
-	reauthorize time.Time // when reauthorizationRequired is due; zero: it was sent
+	ExpirationDateTime       time.Time `json:"expirationDateTime"` // as granted, once it is stored
+	TLSVersion               string    `json:"latestSupportedTlsVersion,omitempty"`
+	IncludeResourceData      bool      `json:"includeResourceData,omitempty"`
+	EncryptionCertificate    string    `json:"encryptionCertificate,omitempty"`
+	EncryptionCertificateID  string    `json:"encryptionCertificateId,omitempty"`
 }
 
 // changes reports whether the subscription includes a changeType.
