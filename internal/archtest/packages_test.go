@@ -58,8 +58,8 @@ var packages = []allowed{
 
 	// Simulators and test support.
 	{"internal/graphtest", []string{"internal/graphsim", "internal/await", "internal/must"}},
-	{"internal/graphsim", nil},
-	{"internal/mediatorsim", nil},
+	{"internal/graphsim", []string{"internal/schedule"}},
+	{"internal/mediatorsim", []string{"internal/schedule"}},
 	{"internal/redistest", []string{"internal/await", "internal/certtest", "internal/programtest", "internal/must"}},
 	{"internal/await", nil},
 	{"internal/certtest", []string{"internal/filetest", "internal/must"}},

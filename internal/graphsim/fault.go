@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // Duration is a time.Duration that is encoded as "1.5s" in JSON.
@@ -188,7 +190,7 @@ func (s *Server) applyFaults(c *call, op string) *reply {
 	for _, f := range s.fire(s.userOf(c, op), requestKinds, op, scope) {
 		switch f.Kind {
 		case "latency":
-			s.unlocked(func() { sleep(c.ctx, time.Duration(f.Delay)) })
+			s.unlocked(func() { schedule.Sleep(c.ctx, time.Duration(f.Delay)) })
 			if c.ctx.Err() != nil {
 				return &reply{reset: true}
 			}

@@ -6,11 +6,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
+
+	"outlook-monitor/internal/schedule"
 )
 
 const (
@@ -109,24 +112,19 @@ func (s *Server) runOutbox(ctx context.Context) error {
 			return nil
 		case <-s.wake:
 		}
-		if !sleep(ctx, batchWait) {
+		if !schedule.Sleep(ctx, batchWait) {
 			return nil
 		}
-		for to, items := range s.takeAll() {
+		s.mu.Lock()
+		waiting := s.waiting
+		s.waiting = make(map[destination][]map[string]any)
+		s.mu.Unlock()
+		for to, items := range waiting {
 			for part := range slices.Chunk(items, maxItemsPerPost) {
 				wg.Go(func() { s.deliver(ctx, to, part) })
 			}
 		}
 	}
-}
-
-// takeAll returns and removes all waiting items.
-func (s *Server) takeAll() map[destination][]map[string]any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := s.waiting
-	s.waiting = make(map[destination][]map[string]any)
-	return all
 }
 
 // deliver sends one POST until it is acknowledged or dropped.
@@ -142,45 +140,45 @@ func (s *Server) deliver(ctx context.Context, to destination, items []map[string
 		s.cfg.Log.Error("notification not sent", "err", err)
 		return
 	}
-	timeout, wait := s.cfg.NotificationTimeout, s.cfg.NotificationRetry
-	for attempt := 1; ; attempt++ {
-		if s.attempt(ctx, to.url, body, timeout) || ctx.Err() != nil {
-			return
+	schedule.Retry(ctx, s.cfg.NotificationRetry, maxRetryWait, func(attempt int) error {
+		timeout := s.cfg.RetryTimeout
+		if attempt == 1 {
+			timeout = s.cfg.NotificationTimeout
 		}
-		if attempt == maxAttempts {
-			s.mu.Lock()
-			s.stats.Notifications.Dropped += int64(len(items))
-			s.mu.Unlock()
-			s.cfg.Log.Warn("notification dropped", "items", len(items), "attempts", attempt)
-			return
+		err := s.attempt(ctx, to.url, body, timeout)
+		if err == nil || attempt < maxAttempts {
+			return err
 		}
-		if !sleep(ctx, wait) {
-			return
-		}
-		timeout, wait = s.cfg.RetryTimeout, min(2*wait, maxRetryWait)
-	}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stats.Notifications.Dropped += int64(len(items))
+		s.cfg.Log.Warn("notification dropped", "items", len(items), "attempts", attempt)
+		return nil
+	})
 }
 
-// attempt sends a POST once and reports whether it was acknowledged.
-func (s *Server) attempt(ctx context.Context, url string, body []byte, timeout time.Duration) bool {
+// attempt sends a POST once. It returns an error if the POST was not acknowledged.
+func (s *Server) attempt(ctx context.Context, url string, body []byte, timeout time.Duration) error {
 	select {
 	case s.posts <- struct{}{}:
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	}
 	defer func() { <-s.posts }()
 	resp, _, err := s.post(ctx, url, notificationType, body, timeout)
-	acknowledged := err == nil && resp.StatusCode/100 == 2
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = errors.New(resp.Status)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := &s.stats.Notifications
 	counts.Sent++
-	if acknowledged {
+	if err == nil {
 		counts.Acknowledged++
 	} else {
 		counts.Failed++
 	}
-	return acknowledged
+	return err
 }
 
 // post POSTs body and returns the response and its body.
@@ -199,16 +197,4 @@ func (s *Server) post(ctx context.Context, url, contentType string, body []byte,
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	return resp, answer, err
-}
-
-// sleep waits for d. It returns false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

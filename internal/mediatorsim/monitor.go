@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // SetMonitorURL sets the base URL of the monitor. A user and password in the URL become
@@ -78,7 +80,7 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) {
 	s.setups++
 	users, delay := slices.Clone(s.users), s.setupDelay
 	s.mu.Unlock()
-	sleep(r.Context(), delay)
+	schedule.Sleep(r.Context(), delay)
 	for _, email := range users {
 		status, err := s.postUser(r.Context(), email)
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"outlook-monitor/internal/schedule"
 )
 
 const maxBody = 1 << 20 // bytes
@@ -105,7 +107,7 @@ func (c *Call) parse(header http.Header, body []byte) bool {
 // statusOf waits as the reaction demands and returns the HTTP status of the answer, or 0 if
 // the caller has given up.
 func (s *Server) statusOf(ctx context.Context, call Call, reaction Reaction) int {
-	sleep(ctx, reaction.Delay)
+	schedule.Sleep(ctx, reaction.Delay)
 	switch {
 	case ctx.Err() != nil:
 		return 0
@@ -115,14 +117,6 @@ func (s *Server) statusOf(ctx context.Context, call Call, reaction Reaction) int
 		return http.StatusNotFound
 	}
 	return http.StatusOK
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }
 
 func answer(w http.ResponseWriter, status int, result bool) {
