@@ -49,13 +49,6 @@ var packages = []allowed{
 	{"internal/tunnel", []string{"internal/schedule"}},
 	{"internal/certs", []string{"internal/schedule"}},
 
-	// The domain; waits and the timed queue.
-	{"internal/ooo", nil},
-	{"internal/schedule", nil},
-
-	{"internal/config", nil},
-	{"internal/telemetry", nil},
-
 	// Simulators and test support.
 	{"internal/graphtest", []string{"internal/graphsim", "internal/await", "internal/must"}},
 	{"internal/graphsim", []string{"internal/schedule"}},
@@ -69,6 +62,13 @@ var packages = []allowed{
 	{"internal/archtest", nil},
 	{"internal/programtest", []string{"internal/must"}},
 	{"internal/must", nil},
+
+	// The domain; waits and the timed queue.
+	{"internal/ooo", nil},
+	{"internal/schedule", nil},
+
+	{"internal/config", nil},
+	{"internal/telemetry", nil},
 
 	// A separate module.
 	{"scripts/tools/chart", nil},
