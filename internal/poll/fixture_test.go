@@ -60,6 +60,7 @@ type faultyGraph struct {
 	callFaults map[ooo.ObjectID]callFault
 	down       error // of every call
 	latency    time.Duration
+	round      time.Duration // above latency, for each four mailboxes in a call
 	slowEach   int           // every so many calls take slowTime
 	slowTime   time.Duration // above latency
 	noise      int           // makes answers differ that mean the same
@@ -101,7 +102,7 @@ func (g *faultyGraph) takeAllReads() (reads map[ooo.ObjectID][]time.Time) {
 
 func (g *faultyGraph) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Digest) []ooo.ReadResult {
 	g.mu.Lock()
-	wait, callErr := g.latency, g.down
+	wait, callErr := g.latency+g.round*time.Duration((len(ids)+3)/4), g.down
 	g.batches = append(g.batches, len(ids))
 	if g.slowEach > 0 && len(g.batches)%g.slowEach == 0 {
 		wait = g.slowTime

@@ -35,16 +35,21 @@ func (p *Poller) observe(results []ooo.ReadResult, c call) {
 	if c.mailboxes == 1 {
 		return
 	}
-	p.average += (c.ended.Sub(c.began) - p.average) / 16
+	p.round += (c.ended.Sub(c.began)/rounds(c.mailboxes) - p.round) / 16
 	if c.unanswered && c.began.After(p.lastAnswered) && c.began.After(p.lastUnanswered) {
 		p.lastUnanswered = c.began
 	}
 }
 
-// timeout returns how long a call may take, given how long recent batches took. The caller must
-// hold mu.
-func (p *Poller) timeout() time.Duration {
-	return min(max(callTimeout, 4*p.average), isolatedTimeout)
+// rounds returns how many rounds Graph takes to read n mailboxes in one call.
+func rounds(n int) time.Duration {
+	return time.Duration((n + batchConcurrency - 1) / batchConcurrency)
+}
+
+// timeout returns how long a call for n mailboxes may take, given how long recent batches took.
+// The caller must hold mu.
+func (p *Poller) timeout(n int) time.Duration {
+	return min(max(callTimeout, 4*p.round*rounds(n)), isolatedTimeout)
 }
 
 // unreachable reports whether Graph seems unreachable: none of the latest batches was

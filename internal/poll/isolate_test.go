@@ -121,6 +121,30 @@ func TestSlowGraphIsRead(t *testing.T) {
 	}
 }
 
+// While Graph takes long for each round of a batch, batches are small if that needs few calls.
+func TestBatchesOfSlowGraph(t *testing.T) {
+	for size, most := range map[int]int{200: 4, 2000: 20} {
+		t.Run(fmt.Sprintf("%d mailboxes", size), func(t *testing.T) {
+			runUnchanged(t, func(_ *poll.Config, g *faultyGraph) { g.round = 300 * time.Millisecond }, size, func(f *fixture) {
+				time.Sleep(20 * time.Second)
+				f.graph.locked(func() { f.graph.batches = nil })
+				f.graph.takeAllReads()
+				time.Sleep(20*time.Second + 50*time.Millisecond)
+				f.graph.locked(func() {
+					if largest := slices.Max(f.graph.batches); largest != most {
+						f.Errorf("largest batch = %d, want %d", largest, most)
+					}
+				})
+				for id, at := range f.graph.takeAllReads() {
+					if len(at) < 9 || longestGap(at) > 2300*time.Millisecond {
+						f.Errorf("%s was read %d times in 20 s, at most %v apart, want 2.3 s", id, len(at), longestGap(at))
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestShortWaitsAddNoReads(t *testing.T) {
 	run(t, func(cfg *poll.Config, g *faultyGraph) {
 		cfg.Interval, g.errs[annID] = 10*time.Second, &ooo.Throttled{After: time.Second}

@@ -78,7 +78,7 @@ func (p *Poller) runLane(ctx context.Context, l *lane) error {
 		if !l.acquire(ctx) || l != p.lookups && p.pace(ctx) != nil {
 			break
 		}
-		jobs := p.begin(l, l.queue.Take(time.Now(), l.batch))
+		jobs := p.begin(l, l.queue.Take(time.Now(), p.batchSize(l)))
 		if len(jobs) == 0 {
 			l.release()
 			continue
@@ -93,6 +93,21 @@ func (p *Poller) runLane(ctx context.Context, l *lane) error {
 		})
 	}
 	return nil
+}
+
+// slowRound is how long a round of a batch takes while Graph is slow.
+const slowRound = 100 * time.Millisecond
+
+// batchSize returns how many targets the next call of a lane takes at most. While Graph is slow
+// and few calls are in flight that is one round, because a full batch is answered only after
+// five. Otherwise mailboxes are read too late after kill -9 of a replica while a read takes 300 ms.
+func (p *Poller) batchSize(l *lane) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.round > slowRound && len(l.calls) <= cap(l.calls)/2 {
+		return min(l.batch, batchConcurrency)
+	}
+	return l.batch
 }
 
 // begin makes jobs of the due targets that may begin now, and reschedules the others.

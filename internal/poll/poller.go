@@ -3,7 +3,8 @@
 //
 // Each mailbox is read once per interval, whatever its subscriptions do. A hash of its id
 // determines its phase in the interval, so that batches fill and a new owner mostly keeps the
-// cadence. Due mailboxes are read in batches of up to 20; no read waits for a batch to fill.
+// cadence. Due mailboxes are read in batches of up to 20, or of 4 while Graph is slow and few
+// calls are in flight; no read waits for a batch to fill.
 // An answer whose digest is known costs no decoding, no Redis and hardly any memory.
 //
 // Reads begin in four lanes (see lane): regular reads; expedited reads, such as those that a
@@ -101,8 +102,9 @@ const (
 )
 
 const (
-	batchSize = 20  // the most requests that Graph accepts in one $batch
-	maxSaves  = 256 // results that are being saved; the registry has fewer saves in flight
+	maxBatch         = 20  // the most requests that Graph accepts in one $batch
+	batchConcurrency = 4   // how many of them Graph runs at a time: one round
+	maxSaves         = 256 // results that are being saved; the registry has fewer saves in flight
 	// Calls in flight of each lane.
 	maxReads         = 96 // regular ones, and as many expedited ones
 	maxIsolatedReads = 64
@@ -129,7 +131,7 @@ type Poller struct {
 	mu             sync.Mutex
 	targets        map[ooo.RecordID]*target   // guarded by mu, like the fields below
 	spare          map[time.Duration][]target // by phase: allocated, but not used yet
-	average        time.Duration              // moving average of how long batches take; a few slow mailboxes hardly change it
+	round          time.Duration              // moving average of how long a round of a batch takes; a few slow mailboxes hardly change it
 	lastAnswered   time.Time                  // when the latest answered call began
 	lastUnanswered time.Time                  // when the latest unanswered batch began, if no later call had been answered
 	lastProbe      time.Time                  // when a batch was last split although Graph seemed unreachable
@@ -141,7 +143,7 @@ func New(cfg Config) *Poller {
 		cfg: cfg, policyTag: cfg.Policy.Tag(), rate: rate.NewLimiter(maxReadRate, readBurst), traced: cfg.Tracer != noop.Tracer{},
 		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves),
 		targets: map[ooo.RecordID]*target{}, spare: map[time.Duration][]target{},
-		regular: newLane(batchSize, ooo.GraphWait, maxReads), expedited: newLane(1, ooo.GraphWait, maxReads),
+		regular: newLane(maxBatch, ooo.GraphWait, maxReads), expedited: newLane(1, ooo.GraphWait, maxReads),
 		isolated: newLane(1, ooo.GraphWait, maxIsolatedReads), lookups: newLane(1, ooo.DirectoryWait, maxLookups),
 	}
 }
@@ -172,7 +174,7 @@ func (p *Poller) share() float64 { return max(p.cfg.Share(), 0.001) }
 func (p *Poller) pace(ctx context.Context) error {
 	share := p.share()
 	p.rate.SetLimit(rate.Limit(maxReadRate * share))
-	p.rate.SetBurst(max(int(readBurst*share), batchSize))
+	p.rate.SetBurst(max(int(readBurst*share), maxBatch))
 	return p.rate.Wait(ctx)
 }
 

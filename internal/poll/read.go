@@ -32,7 +32,7 @@ func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
 	p.mu.Lock()
 	// If many calls hang, whatever is in them, mailboxes that did so once must not fill the lane.
 	if l != p.isolated || jobs[0].t.isolated == 1 && len(jobs[0].hints) == 0 {
-		timeout = p.timeout()
+		timeout = p.timeout(len(jobs))
 	}
 	p.mu.Unlock()
 	results, c := p.callGraph(ctx, jobs, timeout)
