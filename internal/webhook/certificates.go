@@ -52,6 +52,7 @@ func NewCertificates(certFiles, keyFiles []string, log *slog.Logger) (*Certifica
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	c.reload() // the files may be replaced before a key is needed
 	return c, nil
 }
 

@@ -51,7 +51,7 @@ func TestFilesReplaced(t *testing.T) {
 				exchange{collectionWith(t, []any{l.token(t, "1.0")}, e.item(t, ann)), 202, forAnn, 0, counts{"accepted": 1}}.run(t, webhook.NotificationPath, tokens, certificates)
 			}
 		}
-		first := newEncrypter(t, certificates)
+		first := newEncrypter(t, loadCertificates(t, pair)) // of another replica
 
 		writePair(t, dir, key2(), 2*time.Hour)
 		time.Sleep(time.Second)

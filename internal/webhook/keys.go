@@ -214,15 +214,16 @@ type webKey struct {
 	Exponent  string `json:"e"`
 }
 
-// rsa returns the key if it may verify RS256 signatures, else nil. Only RSA keys have a modulus.
+// rsa returns the key if it can verify RS256 signatures, else nil: keys that can't must not take
+// the place of those that were fetched before. Only RSA keys have a modulus.
 func (w webKey) rsa() *rsa.PublicKey {
-	if w.Use == "enc" || cmp.Or(w.Algorithm, "RS256") != "RS256" {
+	if w.ID == "" || cmp.Or(w.Use, "sig") != "sig" || cmp.Or(w.Algorithm, "RS256") != "RS256" {
 		return nil
 	}
 	modulus, err := base64.RawURLEncoding.DecodeString(w.Modulus)
 	exponent, err2 := base64.RawURLEncoding.DecodeString(w.Exponent)
 	n, e := new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(exponent)
-	if errors.Join(err, err2) != nil || n.BitLen() < 2048 || n.BitLen() > 8192 || e.BitLen() > 31 {
+	if errors.Join(err, err2) != nil || n.BitLen() < 2048 || n.BitLen() > 8192 || e.BitLen() > 31 || e.Bit(0) == 0 {
 		return nil
 	}
 	return &rsa.PublicKey{N: n, E: int(e.Int64())}

@@ -40,6 +40,7 @@ type loginEndpoint struct {
 	keys    map[string]*rsa.PrivateKey // published, by id; guarded by mu, as all below
 	keysURL string                     // by default on the host
 	down    bool
+	broken  string // the field that has a wrong type in all keys; empty: none
 	delay   time.Duration
 	fetches int // of the metadata of both versions
 }
@@ -112,10 +113,15 @@ func (l *loginEndpoint) published() []map[string]any {
 	}
 	list := []map[string]any{
 		{"kid": "curve", "kty": "EC", "crv": "P-256"}, {"kid": 7, "kty": "RSA", "n": "!", "e": "AQAB"},
-		jwk("enc", "enc", "", key1()), jwk("pss", "sig", "PS256", key1()), jwk("weak", "sig", "RS256", weakKey()),
+		jwk("enc", "enc", "", key1()), jwk("tls", "tls", "", key1()), jwk("pss", "sig", "PS256", key1()), jwk("weak", "sig", "RS256", weakKey()),
 	}
 	for id, key := range l.keys {
 		list = append(list, jwk(id, "sig", "RS256", key))
+	}
+	for _, key := range list {
+		if l.broken != "" {
+			key[l.broken] = []int{}
+		}
 	}
 	return list
 }

@@ -26,6 +26,7 @@ func forgeries(version string) map[string]func(*tokenSpec) {
 		"other signer":             signWith(jwt.SigningMethodRS256, key2()),
 		"unpublished key":          setHeader("kid", "b"),
 		"encryption key":           setHeader("kid", "enc"),
+		"key of an unknown use":    setHeader("kid", "tls"),
 		"key for PS256":            setHeader("kid", "pss"),
 		"short key":                func(s *tokenSpec) { s.header["kid"], s.key = "weak", weakKey() },
 		"no key id":                setHeader("kid", ""),
@@ -100,6 +101,8 @@ func TestUnusableMetadata(t *testing.T) {
 		"no issuer":        func(l *loginEndpoint) { l.issuers = nil },
 		"keys without TLS": func(l *loginEndpoint) { l.keysURL = "http://login.microsoftonline.com/keys" },
 		"no usable key":    func(l *loginEndpoint) { l.keys = nil },
+		"no key id":        func(l *loginEndpoint) { l.broken = "kid" },
+		"no exponent":      func(l *loginEndpoint) { l.broken = "e" },
 	} {
 		l := globalLogin()
 		valid, noIssuer := l.token(t, "1.0"), l.token(t, "1.0", deleteClaim("iss"))
@@ -138,7 +141,7 @@ func TestTokenLists(t *testing.T) {
 
 // needMetadata are the forgeries that only the metadata and keys of the login endpoint reveal.
 var needMetadata = []string{
-	"other signer", "unpublished key", "encryption key", "key for PS256", "short key",
+	"other signer", "unpublished key", "encryption key", "key of an unknown use", "key for PS256", "short key",
 	"other tenant", "no tenant", "other tenant's issuer", "other tenant and issuer", "issuer without a slash", "issuer on another host",
 	"US government issuer", "China issuer", "issuer of other version", "no issuer",
 }
