@@ -28,8 +28,9 @@ const (
 	// announceThrottled is how long Graph must throttle a mailbox before its history says so. Graph may
 	// throttle each second read for hours, whose events would replace all others.
 	announceThrottled = time.Minute
-	// reasonEvery is at every how many failures of a kind in a row a changed reason is saved. The
-	// texts of network errors may change with each read, and 26,000 mailboxes may fail at once.
+	// reasonEvery is at every how many failures of a kind in a row a changed reason is saved, after
+	// the first one that is not tolerated. The kinds or the texts of errors may change with each read,
+	// and 26,000 mailboxes may fail at once.
 	reasonEvery = 256
 )
 
@@ -115,7 +116,7 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	if retryAt.IsZero() { // otherwise they stay until a read is answered
 		done = j.hints
 	}
-	if e.wait > p.cfg.Interval || e.unknown && (!f.saved || p.reasonOutdated(j, f, err)) {
+	if e.wait > p.cfg.Interval || e.unknown && p.outdated(j, f, err) {
 		p.saveFailure(ctx, j, err, e, f, done)
 	} else {
 		j.done = done
@@ -123,28 +124,32 @@ func (p *Poller) failed(ctx context.Context, j *job, err error, c call) (outcome
 	return e.outcome, retryAt
 }
 
-// reasonOutdated reports whether the record of an unknown mailbox shall get another reason now: it
-// differs, and a check asks for it or it is compared after so many failures.
-func (p *Poller) reasonOutdated(j *job, f failure, cause error) bool {
+// outdated reports whether the record of an unknown mailbox must be saved now: it does not show the
+// mailbox as unknown, the history must say so by now, or the reason differs and is due to be compared.
+func (p *Poller) outdated(j *job, f failure, cause error) bool {
 	check := slices.ContainsFunc(j.hints, func(h ooo.Hint) bool { return h.Kind == ooo.HintCheck })
 	m, owned := p.cfg.Registry.Get(j.t.id)
-	return owned && (check || f.times%reasonEvery == 0) && m.Reason != cause.Error()
+	switch {
+	case !owned || m.Condition != ooo.Unknown, m.Unannounced && time.Since(f.began) >= announceThrottled:
+		return true
+	case check, f.times == toleratedFailures+1, f.times%reasonEvery == 0:
+		return m.Reason != cause.Error()
+	}
+	return false
 }
 
-// countFailure records a failure in memory and schedules the next read. The f that it returns
-// tells whether an earlier failure in a row was saved; for retryAt see [Poller.failed].
+// countFailure records a failure in memory and schedules the next read. For retryAt see
+// [Poller.failed].
 func (p *Poller) countFailure(j *job, err error, c call) (e effect, f failure, retryAt time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, t := time.Now(), j.t
-	failing := t.fail(errorKind(err), c.began)
-	f = *failing
+	f = *t.fail(errorKind(err), c.began)
 	e = effectOf(err, f, p.lastAnswered.After(f.since), p.cfg.Interval)
 	unavailable := schedule.Backoff(f.times, unavailableWait, maxUnavailableWait)
 	if e.wait == 0 && t.unresolved {
 		e.wait = unavailable
 	}
-	failing.saved = f.saved || e.unknown
 	t.notBefore, t.throttled = time.Time{}, e.outcome == Throttled
 	if e.wait > 0 {
 		t.notBefore = now.Add(e.wait)
@@ -181,7 +186,7 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, e effect,
 			return nil
 		}
 		announced := d.Condition == ooo.Unknown && !d.Unannounced
-		d.Unannounced = !announced && e.outcome == Throttled && now.Add(e.wait).Sub(f.since) < announceThrottled
+		d.Unannounced = !announced && e.outcome == Throttled && now.Add(e.wait).Sub(f.began) < announceThrottled
 		if first = !announced && !d.Unannounced; first {
 			d.EventAll(ooo.Event{At: now, Kind: ooo.EventUnknown, Detail: cause.Error()})
 		}

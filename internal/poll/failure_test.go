@@ -89,14 +89,30 @@ func TestFailures(t *testing.T) {
 }
 
 func TestChangingFailuresMakeUnknown(t *testing.T) {
-	run(t, nil, onlyAnn(away), func(f *fixture) {
-		for n := 1; n <= 6; n++ {
-			err := []error{ooo.ErrUnavailable, ooo.ErrUnauthorized}[n%2]
-			f.graph.locked(func() { f.graph.errs[annID] = err })
+	type test struct {
+		err   error // every second time
+		known int   // times 2 s
+	}
+	tests := map[string]test{"401": {ooo.ErrUnauthorized, 4}, "throttled": {&ooo.Throttled{After: time.Second}, 2}}
+	runEach(t, tests, nil, onlyAnn(away), func(f *fixture, tt test) {
+		version := f.get("ann").Version
+		for n := 1; n <= 40; n++ {
+			f.graph.locked(func() { f.graph.errs[annID] = []error{ooo.ErrUnavailable, tt.err}[n%2] })
 			time.Sleep(2 * time.Second)
-			if got := f.get("ann").Condition; (got == ooo.Unknown) != (n > 4) {
-				f.Errorf("condition after %d failures of changing kinds = %s, want unknown from the fifth on", n, got)
+			if got := f.get("ann").Condition; (got == ooo.Unknown) != (n > tt.known) {
+				f.Errorf("condition after %d times 2 s of changing failures = %s, want unknown from the fifth failure on", n, got)
 			}
+		}
+		if saves := f.get("ann").Version - version; saves > 2 {
+			f.Errorf("%d saves, want one when it becomes unknown, and one if the history says so later", saves)
+		}
+		if got := f.history("ann"); got[ooo.EventUnknown] != 1 {
+			f.Errorf("history = %v, want unknown once", got)
+		}
+		f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrRejected })
+		time.Sleep(6 * time.Second)
+		if got := f.get("ann").Reason; got != ooo.ErrRejected.Error() {
+			f.Errorf("reason = %q after the same error three times, want that", got)
 		}
 	})
 }

@@ -20,8 +20,9 @@
 // The edges of scheduled windows follow the wall clock and the setting that was read last, so
 // a window opens and closes on the second even while Graph is unavailable. A failed read never
 // changes the state: the mailbox is shown as unknown with the reason until a read succeeds.
-// Only the first failure of a kind, a changed reason at a check and at every 256th, and waits
-// longer than one interval are saved; otherwise an outage would cost one save per read.
+// Only the failure that makes it unknown, a changed reason at a check, at the third failure of a
+// kind and at every 256th, and waits longer than one interval are saved; otherwise an outage would
+// cost one save per read.
 package poll
 
 import (

@@ -38,9 +38,9 @@ type target struct {
 type failure struct {
 	kind  ooo.ReadErrorKind
 	times int
-	total int       // in a row, of all kinds
 	since time.Time // when the call of the first one began
-	saved bool      // the record shows it
+	total int       // failures of all kinds in a row
+	began time.Time // when the call of the first of these began
 }
 
 // expedited reports whether a read is requested in addition to the regular ones.
@@ -124,10 +124,10 @@ func (t *target) next(now time.Time, interval time.Duration) time.Time {
 // fail counts a failure. The count starts again with each new kind of error.
 func (t *target) fail(kind ooo.ReadErrorKind, now time.Time) *failure {
 	if t.failure == nil {
-		t.failure = &failure{}
+		t.failure = &failure{began: now}
 	}
 	if t.failure.kind != kind {
-		t.failure = &failure{kind: kind, since: now, total: t.failure.total}
+		t.failure = &failure{kind: kind, since: now, total: t.failure.total, began: t.failure.began}
 	}
 	t.failure.times++
 	t.failure.total++
@@ -141,8 +141,8 @@ func (t *target) recover() { t.failure, t.notBefore, t.throttled = nil, time.Tim
 // wait of its kind, because the clock that it was stored by may have been wrong.
 func (t *target) loadFailure(m *ooo.Mailbox, now time.Time) {
 	t.recover()
-	if saved := m.Condition == ooo.Unknown; saved || m.ReadFailures > 0 {
-		t.failure = &failure{kind: m.ErrorKind, times: m.ReadFailures, saved: saved}
+	if m.Condition == ooo.Unknown || m.ReadFailures > 0 {
+		t.failure = &failure{kind: m.ErrorKind, times: m.ReadFailures, began: now}
 	}
 	if !m.ReadRetryAt.After(now) {
 		return

@@ -34,9 +34,6 @@ func (p *Poller) refresh(id ooo.RecordID) {
 		p.scheduleFirst(t, m, now)
 	}
 	t.digest = ooo.Digest{} // of the older record
-	if t.failure != nil && m.Condition != ooo.Unknown {
-		t.failure.saved = false
-	}
 	p.scheduleEdge(t, m, now)
 }
 
