@@ -134,7 +134,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		privateEngine = api.NewEngine(log)
 	}
 	page := ui.New(ui.Config{
-		Store: s.store, Replicas: s.store, Ready: s.ready.Load, API: privateEngine, Access: access,
+		Store: s.store, Ready: s.ready.Load, API: privateEngine, Access: access,
 		Token: settings.MonitorToken.Reveal(), Resources: len(resources(settings)), Interval: settings.PollInterval,
 		Replica: life, Version: build.Version, Meter: s.seen.meter, Log: log,
 	})

@@ -29,7 +29,7 @@ type chart struct {
 
 // load answers with the data of the charts.
 func (u *UI) load(c *gin.Context) {
-	reports, now, err := u.cfg.Replicas.Reports(c.Request.Context(), chartSpan)
+	reports, now, err := u.cfg.Store.Reports(c.Request.Context(), chartSpan)
 	if err != nil {
 		u.fail(c, err)
 		return

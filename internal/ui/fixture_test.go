@@ -90,7 +90,7 @@ func (f *fixture) serve(t *testing.T) string {
 	log := slog.New(slog.DiscardHandler)
 	f.meter = ui.NewMeter()
 	f.page = ui.New(ui.Config{
-		Store: f, Replicas: f, Ready: func() bool { return true }, API: f, Token: f.token, Interval: 2 * time.Second,
+		Store: f, Ready: func() bool { return true }, API: f, Token: f.token, Interval: 2 * time.Second,
 		Replica: "life", Version: "v1", Meter: f.meter, Log: log,
 		Access: server.NewAccess(server.AccessConfig{Token: f.token, AnyHost: true, Wrong: func() { f.wrongTokens.Add(1) }, Log: log}),
 	})

@@ -43,7 +43,7 @@ func (u *UI) report(ctx context.Context) {
 	defer cancel()
 	self := u.self
 	self.Load = u.cfg.Meter.take(time.Now())
-	if err := u.cfg.Replicas.ReportLoad(ctx, self); err != nil {
+	if err := u.cfg.Store.ReportLoad(ctx, self); err != nil {
 		// Packages that depend on Redis log the warning.
 		u.cfg.Log.DebugContext(ctx, "load report not stored", "err", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -14,14 +13,21 @@ import (
 
 // summary answers with the data for the header of the page.
 func (u *UI) summary(c *gin.Context) {
-	reports, _, err := u.cfg.Replicas.Reports(c.Request.Context(), replicaTTL)
+	reports, _, err := u.cfg.Store.Reports(c.Request.Context(), replicaTTL)
 	if err != nil {
 		u.fail(c, err)
 		return
 	}
-	views := []replicaView{}
+	views := []gin.H{}
 	for _, r := range newest(reports) {
-		views = append(views, replicaOf(r))
+		reads := 0.0 // per second
+		if r.Load.Span > 0 {
+			reads = float64(r.Load.Reads) / r.Load.Span.Seconds()
+		}
+		views = append(views, gin.H{
+			"id": r.ID, "host": r.Host, "version": r.Version, "since": r.Since.UTC(), "seenAt": r.SeenAt,
+			"readsASecond": reads, "lateMs": r.Load.Late.Milliseconds(),
+		})
 	}
 	c.JSON(http.StatusOK, gin.H{
 		"replicas": views, "self": u.self.ID, "version": u.cfg.Version,
@@ -41,26 +47,4 @@ func newest(reports []ooo.Replica) []ooo.Replica {
 	return slices.SortedFunc(maps.Values(byID), func(a, b ooo.Replica) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	})
-}
-
-// replicaView is a replica as JSON.
-type replicaView struct {
-	ID           string    `json:"id"`
-	Host         string    `json:"host"`
-	Version      string    `json:"version"`
-	Since        time.Time `json:"since"`
-	SeenAt       time.Time `json:"seenAt"`
-	ReadsASecond float64   `json:"readsASecond"`
-	LateMS       int64     `json:"lateMs"`
-}
-
-func replicaOf(r ooo.Replica) replicaView {
-	v := replicaView{
-		ID: r.ID, Host: r.Host, Version: r.Version, Since: r.Since.UTC(), SeenAt: r.SeenAt,
-		LateMS: r.Load.Late.Milliseconds(),
-	}
-	if r.Load.Span > 0 {
-		v.ReadsASecond = float64(r.Load.Reads) / r.Load.Span.Seconds()
-	}
-	return v
 }

@@ -22,10 +22,7 @@ type Store interface {
 	// FeedAfter returns the entries after a position.
 	RecentFeed(ctx context.Context, n int) (entries []ooo.FeedEntry, position string, err error)
 	FeedAfter(ctx context.Context, position string) (entries []ooo.FeedEntry, next string, err error)
-}
 
-// Replicas stores the load reports of the processes of this service.
-type Replicas interface {
 	// ReportLoad records that this process is alive and what it did.
 	ReportLoad(ctx context.Context, r ooo.Replica) error
 	// Reports returns the reports of all processes that are at most age old, oldest first,
@@ -36,7 +33,6 @@ type Replicas interface {
 // Config configures a [UI]. All of it but Token is required.
 type Config struct {
 	Store     Store
-	Replicas  Replicas
 	Ready     func() bool  // reports whether the store may be used
 	API       http.Handler // serves /api and /readyz
 	Access    *server.Access

@@ -206,12 +206,12 @@ func TestSummaryListsReplicas(t *testing.T) {
 		report("old", 2*time.Hour, 12*time.Second, 3), report("young", time.Hour, 9*time.Second, 40),
 	}}
 	_, body := request{"GET", "/ui/api/summary", "", nil}.send(t, f.serve(t))
-	old, young := `{"id":"old","host":"host-old",`, `{"id":"young","host":"host-young",`
+	old, young := `{"host":"host-old","id":"old",`, `{"host":"host-young","id":"young",`
 	i, j := strings.Index(body, old), strings.Index(body, young)
 	if i < 0 || j < i || strings.Count(body, young) != 1 || strings.Contains(body, "gone") {
 		t.Errorf("summary = %s, want old and young", body)
 	}
-	if !strings.Contains(body[max(j, 0):], `"seenAt":"2026-11-25T11:59:51Z","readsASecond":4,"lateMs":9}`) {
+	if !strings.Contains(body[max(j, 0):], `"lateMs":9,"readsASecond":4,"seenAt":"2026-11-25T11:59:51Z"`) {
 		t.Errorf("summary = %s, want the newest report of young", body)
 	}
 }
