@@ -20,13 +20,15 @@ const maxBody = 4 << 20
 func (s *Server) graphHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1.0/")
-		switch {
-		case ok:
+		if ok {
 			s.serveGraph(w, r, path)
-		case s.serveLogin(w, r):
-		default:
-			write(w, r, fail(http.StatusNotFound, "ResourceNotFound", "Resource not found."))
+			return
 		}
+		rep := s.loginReply(w, r)
+		if rep.reset {
+			panic(http.ErrAbortHandler)
+		}
+		writeJSON(w, rep.status, rep.retryAfter, rep.content(requestID(), requestID()))
 	})
 }
 

@@ -17,40 +17,31 @@ const maxLoginBody = 64 << 10
 // federatedAudience is the audience of a workload identity's assertion.
 const federatedAudience = "api://AzureADTokenExchange"
 
-// serveLogin serves the paths of the login endpoint, below /{tenant}/. It reports whether
-// the path was one of them.
-func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) bool {
+// loginReply answers a request to the login endpoint, below /{tenant}/.
+func (s *Server) loginReply(w http.ResponseWriter, r *http.Request) *reply {
 	tenant, rest, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	base := "https://" + r.Host + "/" + tenant
 	issuerV2 := base + "/v2.0"
-	var rep *reply
 	switch {
-	case !ok:
-		return false
-	case !strings.EqualFold(tenant, s.cfg.TenantID):
-		rep = loginError(http.StatusBadRequest, "invalid_tenant", 90002, fmt.Sprintf(
+	case ok && !strings.EqualFold(tenant, s.cfg.TenantID):
+		return loginError(http.StatusBadRequest, "invalid_tenant", 90002, fmt.Sprintf(
 			"Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.", tenant))
 	case rest == ".well-known/openid-configuration":
-		rep = respond(http.StatusOK, metadata(base, s.login.issuerV1(), "discovery/keys", "oauth2"))
+		return respond(http.StatusOK, metadata(base, s.login.issuerV1(), "discovery/keys", "oauth2"))
 	case rest == "v2.0/.well-known/openid-configuration":
-		rep = respond(http.StatusOK, metadata(base, issuerV2, "discovery/v2.0/keys", "oauth2/v2.0"))
+		return respond(http.StatusOK, metadata(base, issuerV2, "discovery/v2.0/keys", "oauth2/v2.0"))
 	case rest == "discovery/keys":
-		rep = respond(http.StatusOK, s.login.keys(s.login.issuerV1()))
+		return respond(http.StatusOK, s.login.keys(s.login.issuerV1()))
 	case rest == "discovery/v2.0/keys":
-		rep = respond(http.StatusOK, s.login.keys(issuerV2))
+		return respond(http.StatusOK, s.login.keys(issuerV2))
 	case rest == "oauth2/v2.0/token":
-		rep = s.token(w, r)
+		rep := s.token(w, r)
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.stats.call(opToken, rep)
-		s.mu.Unlock()
-	default:
-		return false
+		return rep
 	}
-	if rep.reset {
-		panic(http.ErrAbortHandler)
-	}
-	writeJSON(w, rep.status, rep.retryAfter, rep.body)
-	return true
+	return fail(http.StatusNotFound, "ResourceNotFound", "Resource not found.")
 }
 
 func metadata(base, issuer, keys, oauth string) map[string]any {
