@@ -37,7 +37,7 @@ func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request, path string)
 	c := &call{ctx: r.Context(), method: r.Method, header: r.Header.Get}
 	refusal := c.readTarget(path + "?" + r.URL.RawQuery)
 	if refusal == nil {
-		refusal = s.login.check(r.Header.Get("Authorization"), time.Now())
+		refusal = s.checkToken(r.Header.Get("Authorization"), time.Now())
 	}
 	if refusal == nil {
 		c.body, refusal = readBody(w, r)

@@ -27,13 +27,13 @@ func (s *Server) loginReply(w http.ResponseWriter, r *http.Request) *reply {
 		return loginError(http.StatusBadRequest, "invalid_tenant", 90002, fmt.Sprintf(
 			"Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.", tenant))
 	case rest == ".well-known/openid-configuration":
-		return respond(http.StatusOK, metadata(base, s.login.issuerV1(), "discovery/keys", "oauth2"))
+		return respond(http.StatusOK, metadata(base, s.issuerV1(), "discovery/keys", "oauth2"))
 	case rest == "v2.0/.well-known/openid-configuration":
 		return respond(http.StatusOK, metadata(base, issuerV2, "discovery/v2.0/keys", "oauth2/v2.0"))
 	case rest == "discovery/keys":
-		return respond(http.StatusOK, s.login.keys(s.login.issuerV1()))
+		return respond(http.StatusOK, s.keys(s.issuerV1()))
 	case rest == "discovery/v2.0/keys":
-		return respond(http.StatusOK, s.login.keys(issuerV2))
+		return respond(http.StatusOK, s.keys(issuerV2))
 	case rest == "oauth2/v2.0/token":
 		rep := s.token(w, r)
 		s.mu.Lock()
@@ -95,11 +95,11 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) *reply {
 			"The provided value for scope is not valid. Client credential flows must have a scope value with /.default "+
 				"suffixed to the resource identifier (application ID URI).")
 	}
-	token, err := s.login.issue(audience, time.Now())
+	token, err := s.issueToken(audience, time.Now())
 	if err != nil {
 		return loginError(http.StatusInternalServerError, "server_error", 50000, "There was an error issuing a token.")
 	}
-	if s.cfg.OnToken != nil && !s.login.audiences[strings.TrimRight(audience, "/")] {
+	if s.cfg.OnToken != nil && !s.audiences[strings.TrimRight(audience, "/")] {
 		s.cfg.OnToken(audience, s.cfg.ClientID, token, s.cfg.TokenLifetime)
 	}
 	life := int(s.cfg.TokenLifetime / time.Second)

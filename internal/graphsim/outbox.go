@@ -131,7 +131,7 @@ func (s *Server) runOutbox(ctx context.Context) error {
 func (s *Server) deliver(ctx context.Context, to destination, items []map[string]any) {
 	collection := map[string]any{"value": items}
 	if to.rich {
-		if token, err := s.login.validationToken(time.Now()); err == nil { // receivers refuse a POST without it
+		if token, err := s.validationToken(time.Now()); err == nil { // receivers refuse a POST without it
 			collection["validationTokens"] = []string{token}
 		}
 	}

@@ -3,6 +3,8 @@ package graphsim
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -97,14 +99,17 @@ type Server struct {
 	graphListener   net.Listener
 	controlListener net.Listener
 	leaf            tls.Certificate // signed by cfg.Authority
-	login           *login
+	audiences       map[string]bool // that Graph accepts in tokens
+	key             *rsa.PrivateKey // signs tokens
+	keyID           string
 	routes          []route
 	client          *http.Client  // for notification URLs
 	posts           chan struct{} // capacity maxPosts
 	wake            chan struct{} // of runOutbox; capacity 1
 
-	mu    sync.Mutex
-	state // guarded by mu
+	mu     sync.Mutex
+	grants map[string]*grant // by token; guarded by mu, like all below
+	state
 }
 
 // New listens on both addresses. Connections wait until [Server.Run] is called.
@@ -130,6 +135,8 @@ func New(cfg Config) (*Server, error) {
 		client: newClient(cfg.Authority),
 		posts:  make(chan struct{}, maxPosts),
 		wake:   make(chan struct{}, 1),
+		keyID:  rand.Text(),
+		grants: make(map[string]*grant),
 		state:  newState(cfg.Seed),
 	}
 	if s.graphListener, err = net.Listen("tcp", cfg.Addr); err != nil {
@@ -138,9 +145,10 @@ func New(cfg Config) (*Server, error) {
 	if s.controlListener, err = net.Listen("tcp", cfg.ControlAddr); err != nil {
 		return nil, errors.Join(fmt.Errorf("graphsim: listen for control: %w", err), s.graphListener.Close())
 	}
-	if s.login, err = newLogin(cfg, s.audiences()); err != nil {
+	if s.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		return nil, fmt.Errorf("graphsim: make signing key: %w", err)
 	}
+	s.audiences = s.acceptedAudiences()
 	s.routes = s.graphRoutes()
 	return s, nil
 }
@@ -219,9 +227,9 @@ func (s *Server) CAPEM() []byte { return s.cfg.Authority.CertificatePEM() }
 // TenantID returns the tenant id.
 func (s *Server) TenantID() string { return s.cfg.TenantID }
 
-// audiences returns the audiences of the tokens that Graph accepts: its own under each of
+// acceptedAudiences returns the audiences of the tokens that Graph accepts: its own under each of
 // its names, and those of the real Graph.
-func (s *Server) audiences() map[string]bool {
+func (s *Server) acceptedAudiences() map[string]bool {
 	set := map[string]bool{
 		"https://graph.microsoft.com":          true,
 		"00000003-0000-0000-c000-000000000000": true,
