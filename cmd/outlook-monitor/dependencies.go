@@ -59,6 +59,9 @@ func (s *service) checkRedis(ctx context.Context) (string, error) {
 	if errors.Is(refused, store.ErrNoMessages) {
 		details = append(details, refused.Error())
 	}
+	if s.owners.Owned() > 0 && !s.owners.InTime() {
+		details = append(details, "it answers too slowly to confirm the ownership of mailboxes, so none is read: see OutlookMonitorRedisSlow in RUNBOOK.md")
+	}
 	return strings.Join(details, "; "), nil
 }
 

@@ -3,11 +3,15 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"outlook-monitor/internal/graphsim"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -26,12 +30,12 @@ func (tb *testbed) redisCheck() (status int, detail, problem string) {
 	return status, answer.Checks["redis"].Detail, answer.Checks["redis"].Error
 }
 
-// waitForRedis waits until /readyz has a status and reports a problem or detail of Redis.
+// waitForRedis waits until /readyz has a status and reports a problem or detail of Redis; "": none.
 func (tb *testbed) waitForRedis(status int, want string) {
 	tb.t.Helper()
 	tb.eventually("/readyz reports "+want, func() bool {
 		got, detail, problem := tb.redisCheck()
-		return got == status && strings.Contains(detail+problem, want)
+		return got == status && strings.Contains(detail+problem, want) && (detail+problem == "") == (want == "")
 	})
 }
 
@@ -97,13 +101,34 @@ func TestRedisPermissions(t *testing.T) {
 	allow("+xadd")
 	tb.waitForRedis(http.StatusOK, "messages between replicas are refused by Redis")
 	allow("&om:*")
-	tb.eventually("/readyz reports nothing", func() bool {
-		status, detail, problem := tb.redisCheck()
-		return status == http.StatusOK && detail+problem == ""
-	})
+	tb.waitForRedis(http.StatusOK, "")
 	if strings.Contains(p.log.String(), "may lose users") {
 		t.Error("the log warns of lost users, want no warning")
 	}
+}
+
+// slowConn delays what a client sends.
+type slowConn struct {
+	net.Conn
+	delay *atomic.Int64 // a [time.Duration]
+}
+
+func (c slowConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	time.Sleep(time.Duration(c.delay.Load()))
+	return n, err
+}
+
+func TestRedisSlow(t *testing.T) {
+	t.Parallel()
+	var delay atomic.Int64
+	slow := programtest.NewRelay(t, programtest.Listen(t), func(client, _ net.Conn) net.Conn { return slowConn{client, &delay} }, redistest.Start(t).Addr())
+	tb := newTestbed(t, "redis://"+slow.Addr(), graphsim.Config{Seed: 38})
+	tb.startReady()
+	delay.Store(int64(time.Second))
+	tb.waitForRedis(http.StatusOK, "too slowly to confirm the ownership")
+	delay.Store(0)
+	tb.waitForRedis(http.StatusOK, "")
 }
 
 // TestFirstRequestsWaitForRedis makes a request as soon as the port is open.
