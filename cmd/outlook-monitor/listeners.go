@@ -16,8 +16,8 @@ import (
 // may keep or remove.
 func registerReceiver(receiver *webhook.Receiver, engine *gin.Engine, publicURL config.Secret) {
 	receiver.Register(engine)
-	if base, err := publicURL.Parse(); err == nil && strings.Trim(base.Path, "/") != "" {
-		receiver.Register(engine.Group(base.Path))
+	if path := publicURL.URL().Path; strings.Trim(path, "/") != "" {
+		receiver.Register(engine.Group(path))
 	}
 }
 

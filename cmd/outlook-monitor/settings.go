@@ -120,11 +120,9 @@ func (s *service) openStore(roots *x509.CertPool) error {
 }
 
 func newMediator(settings config.Settings, tracing *telemetry.Tracing) (*deliver.Mediator, error) {
-	base, err := settings.MediatorURL.Parse()
-	if err != nil {
-		return nil, fmt.Errorf("MEDIATOR_URL: %w", err)
+	cfg := deliver.MediatorConfig{
+		URL: settings.MediatorURL.URL(), Token: settings.MediatorToken.Reveal(), Transport: tracing.Transport(deliver.NewTransport()),
 	}
-	cfg := deliver.MediatorConfig{URL: base, Token: settings.MediatorToken.Reveal(), Transport: tracing.Transport(deliver.NewTransport())}
 	for _, secret := range settings.SigningSecrets {
 		cfg.SigningSecrets = append(cfg.SigningSecrets, secret.Reveal())
 	}

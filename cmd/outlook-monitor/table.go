@@ -64,13 +64,3 @@ func plural(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
-
-// truncate shortens a reason for a table.
-func truncate(reason string) string {
-	const maxLength = 60
-	text := []rune(reason)
-	if len(text) <= maxLength {
-		return reason
-	}
-	return strings.TrimRight(string(text[:maxLength-1]), " ,:") + "…"
-}

@@ -54,8 +54,8 @@ func (c *usersCmd) AfterApply(ctx *kong.Context) error {
 	if server.IsZero() {
 		server = config.NewURL(defaultServer)
 	}
-	base, err := server.Parse()
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+	base := server.URL()
+	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
 		return fmt.Errorf("--server is not a URL: use one such as %s", defaultServer)
 	}
 	token, err := c.token()
@@ -108,7 +108,7 @@ func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 	table := newTable(out)
 	table.row("EMAIL", "STATE", "OUT OF OFFICE", "CHECKED", "DELIVERY", "REASON")
 	for _, u := range all {
-		table.row(u.Email, u.State, outOfOffice(u), formatTime(u.CheckedAt), u.Delivery.State, truncate(u.Reason))
+		table.row(u.Email, u.State, outOfOffice(u), formatTime(u.CheckedAt), u.Delivery.State, fmt.Sprintf("%.60s", u.Reason))
 	}
 	return table.Flush()
 }

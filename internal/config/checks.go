@@ -60,10 +60,10 @@ func (r *reader) checkMediator() {
 
 // checkRedis makes sure that an Entra token is sent only over TLS, and without other credentials.
 func (r *reader) checkRedis() {
-	u, err := r.settings.RedisURL.Parse()
-	if !r.settings.RedisEntra || r.mistakes.Has("REDIS_URL") || err != nil {
+	if !r.settings.RedisEntra || r.mistakes.Has("REDIS_URL") {
 		return
 	}
+	u := r.settings.RedisURL.URL()
 	query := u.Query()
 	switch {
 	case u.Scheme != "rediss":
@@ -130,11 +130,10 @@ func (r *reader) checkPublic() {
 			r.mistake("ACME_CA_FILE", "names %s, which contains no certificate: use a PEM file", quote(s.ACMECAFile))
 		}
 	}
-	public, err := s.PublicURL.Parse()
-	if err != nil || len(s.ACMEDomains) == 0 || r.mistakes.Has("ACME_DOMAINS") {
+	if len(s.ACMEDomains) == 0 || r.mistakes.Has("ACME_DOMAINS") {
 		return
 	}
-	switch host := strings.ToLower(public.Hostname()); {
+	switch host := strings.ToLower(s.PublicURL.URL().Hostname()); {
 	case s.TLSCertFile != "" || s.TLSKeyFile != "":
 		r.mistake("ACME_DOMAINS", "and TLS_CERT_FILE are both set, but only one can provide the certificate: unset one of them")
 	case host != "" && !slices.Contains(s.ACMEDomains, host):

@@ -24,6 +24,7 @@ var formats = map[string]func(*reader, input) string{
 	"file":      (*reader).file,
 	"host":      (*reader).host,
 	"id":        (*reader).id,
+	"network":   (*reader).network,
 	"redis":     (*reader).redis,
 	"resource":  (*reader).resource,
 	"signing":   (*reader).signing,
@@ -185,6 +186,19 @@ func (r *reader) domain(in input) string {
 			quote(in.text))
 	}
 	return name
+}
+
+// network completes an address to a network.
+func (r *reader) network(in input) string {
+	if addr, err := netip.ParseAddr(in.text); err == nil {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()).String()
+	}
+	prefix, err := netip.ParsePrefix(in.text)
+	if err != nil || prefix.Addr().Is4In6() {
+		r.mistake(in.name, "contains %s: use addresses and networks such as 192.0.2.7 or 2001:db8::/32, separated by commas", quote(in.text))
+	}
+	return prefix.Masked().String()
 }
 
 // resource rejects resources to which Graph is known not to let this service subscribe.

@@ -5,23 +5,23 @@ import (
 	"strings"
 )
 
-// Mistakes are the mistakes in the settings. Its text has one line for each, which begins
-// with the variable and says what to do.
-type Mistakes []mistake
+// Mistakes are the mistakes in the settings. Each begins with the variable and says what to do.
+type Mistakes []string
 
-type mistake struct{ variable, text string }
+func (m Mistakes) Error() string { return strings.Join(m, "\n") }
 
-func (m Mistakes) Error() string {
-	lines := make([]string, 0, len(m))
-	for _, each := range m {
-		lines = append(lines, each.text)
+// In returns the first of the variables, or of the files with their values, that has a mistake;
+// empty: none.
+func (m Mistakes) In(variables ...string) string {
+	for _, variable := range variables {
+		for _, name := range []string{variable, variable + fileSuffix} {
+			if slices.ContainsFunc(m, func(mistake string) bool { return strings.HasPrefix(mistake, name+" ") }) {
+				return name
+			}
+		}
 	}
-	return strings.Join(lines, "\n")
+	return ""
 }
 
 // Has reports whether one of the variables, or a file with its value, has a mistake.
-func (m Mistakes) Has(variables ...string) bool {
-	return slices.ContainsFunc(m, func(each mistake) bool {
-		return slices.Contains(variables, each.variable) || slices.Contains(variables, strings.TrimSuffix(each.variable, fileSuffix))
-	})
-}
+func (m Mistakes) Has(variables ...string) bool { return m.In(variables...) != "" }

@@ -138,10 +138,8 @@ func (r *reader) env(variable string) string {
 
 // mistake records a mistake once. The variable is the first word of name.
 func (r *reader) mistake(name, format string, args ...any) {
-	variable, _, _ := strings.Cut(name, " ")
-	m := mistake{variable, name + " " + fmt.Sprintf(format, args...)}
-	if !slices.Contains(r.mistakes, m) {
-		r.mistakes = append(r.mistakes, m)
+	if text := name + " " + fmt.Sprintf(format, args...); !slices.Contains(r.mistakes, text) {
+		r.mistakes = append(r.mistakes, text)
 	}
 }
 
@@ -181,7 +179,10 @@ func (r *reader) parse(in input) {
 	case *[]string:
 		*v = r.parseList(in)
 	case *[]netip.Prefix:
-		*v = r.parseNetworks(in)
+		for _, text := range r.parseList(in) {
+			network, _ := netip.ParsePrefix(text)
+			*v = append(*v, network)
+		}
 	default:
 		panic("config: no parser for " + in.Name)
 	}
@@ -277,27 +278,6 @@ func joinQueries(items []string) (all []string) {
 		} else {
 			all = append(all, item)
 		}
-	}
-	return all
-}
-
-// parseNetworks parses addresses and CIDRs separated by commas.
-func (r *reader) parseNetworks(in input) (all []netip.Prefix) {
-	items := split(in.text)
-	if len(items) == 0 { // for PUBLIC_ALLOW, no network is everyone
-		r.mistake(in.name, "names no network: unset it, or separate several with commas")
-	}
-	for _, item := range items {
-		prefix, err := netip.ParsePrefix(item)
-		if addr, notAddr := netip.ParseAddr(item); notAddr == nil {
-			addr = addr.Unmap()
-			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
-		}
-		if err != nil || prefix.Addr().Is4In6() {
-			r.mistake(in.name, "contains %s: use addresses and networks such as 192.0.2.7 or 2001:db8::/32, separated by commas", quote(item))
-			continue
-		}
-		all = append(all, prefix.Masked())
 	}
 	return all
 }

@@ -51,13 +51,13 @@ func (s Secret) Reveal() string {
 // IsZero reports whether the secret is not set.
 func (s Secret) IsZero() bool { return s.text == nil }
 
-// Parse returns the text as a URL, passwords included.
-func (s Secret) Parse() (*url.URL, error) {
+// URL returns the text as a URL, passwords included: an empty one if it can't be parsed.
+func (s Secret) URL() *url.URL {
 	u, err := url.Parse(s.Reveal())
 	if err != nil {
-		return nil, errors.New("not a URL") // the error of net/url repeats parts of the text
+		return &url.URL{}
 	}
-	return u, nil
+	return u
 }
 
 // String returns the placeholder or the URL without passwords.

@@ -141,11 +141,7 @@ func TestURLsPrintNoPasswords(t *testing.T) {
 			if u.Reveal() != tt.url {
 				t.Errorf("Reveal = %s, want %s", u.Reveal(), tt.url)
 			}
-			text := printed(t, u)
-			if _, err := u.Parse(); err != nil {
-				text += err.Error()
-			}
-			if found := leaks(text, password); len(found) > 0 {
+			if found := leaks(printed(t, u), password); len(found) > 0 {
 				t.Errorf("a URL prints a password as %q", found)
 			}
 		})

@@ -63,8 +63,8 @@ type Settings struct {
 	ACMEDirectory   string         `setting:"ACME_DIRECTORY" placeholder:"URL" otherwise:"of Let's Encrypt" format:"directory" help:"Directory of the ACME server; using it accepts its terms."`
 	ACMECAFile      string         `setting:"ACME_CA_FILE" placeholder:"FILE" otherwise:"the system's" format:"file" help:"Authorities (PEM) trusted for the ACME server, if it is a private one."`
 	PublicRateLimit int            `setting:"PUBLIC_RATE_LIMIT" placeholder:"N" default:"2000" min:"0" max:"1000000" help:"Requests a second that each source (IPv4 address, IPv6 /64) may make on Graph's paths, with bursts of twice as many; beyond that 429; 0: no limit."`
-	PublicAllow     []netip.Prefix `setting:"PUBLIC_ALLOW" placeholder:"NETWORKS" otherwise:"everyone" help:"Addresses and networks that may call Graph's paths, separated by commas; others get 403. Graph's addresses change without notice."`
-	TrustedProxies  []netip.Prefix `setting:"TRUSTED_PROXIES" placeholder:"NETWORKS" help:"Addresses and networks of proxies whose X-Forwarded-For says where a request to Graph's paths comes from, separated by commas."`
+	PublicAllow     []netip.Prefix `setting:"PUBLIC_ALLOW" placeholder:"NETWORKS" format:"network" otherwise:"everyone" help:"Addresses and networks that may call Graph's paths, separated by commas; others get 403. Graph's addresses change without notice."`
+	TrustedProxies  []netip.Prefix `setting:"TRUSTED_PROXIES" placeholder:"NETWORKS" format:"network" help:"Addresses and networks of proxies whose X-Forwarded-For says where a request to Graph's paths comes from, separated by commas."`
 
 	PollInterval        time.Duration `setting:"POLL_INTERVAL" placeholder:"DURATION" default:"2s" min:"100ms" help:"How often each monitored user is read; at least 100ms."`
 	Resources           []string      `setting:"SUBSCRIPTION_RESOURCES" placeholder:"PATHS" default:"/users/{id}/events" format:"resource" help:"Resources subscribed to for each user, separated by commas; {id} is the directory object id."`

@@ -114,10 +114,10 @@ var checks = []check{
 
 // diagnosis is one run of the doctor, with what earlier checks found out for later ones.
 type diagnosis struct {
-	cfg     Config
-	client  *http.Client
-	invalid []string // variables
-	report  Report
+	cfg      Config
+	client   *http.Client
+	mistakes config.Mistakes
+	report   Report
 
 	grant       graph.Grant
 	redisReport store.Report
@@ -157,15 +157,10 @@ func (d *diagnosis) check(ctx context.Context, c check) Result {
 	return c.run(d, ctx)
 }
 
-// mistaken returns which of the settings, or of the files with their values, has a mistake;
-// empty: none.
+// mistaken returns which of the settings has a mistake; empty: none.
 func (d *diagnosis) mistaken(settings []string) string {
-	for _, name := range settings {
-		for _, variable := range []string{name, name + "_FILE"} {
-			if slices.Contains(d.invalid, variable) {
-				return "fix " + variable + " first"
-			}
-		}
+	if name := d.mistakes.In(settings...); name != "" {
+		return "fix " + name + " first"
 	}
 	return ""
 }
@@ -205,10 +200,9 @@ func (d *diagnosis) settings() {
 		d.add(settingsCheck, ok("no mistakes"))
 		return
 	}
-	for line := range strings.SplitSeq(d.cfg.Mistakes.Error(), "\n") {
-		name, _, _ := strings.Cut(line, " ")
-		d.invalid = append(d.invalid, name)
-		d.add(settingsCheck, failed(splitRemedy(line)))
+	d.mistakes = strings.Split(d.cfg.Mistakes.Error(), "\n")
+	for _, mistake := range d.mistakes {
+		d.add(settingsCheck, failed(splitRemedy(mistake)))
 	}
 }
 

@@ -35,10 +35,7 @@ const (
 // mediator checks, without side effects, whether the mediator answers and has the path to
 // which states are sent. It fails only if a POST would fail too.
 func (d *diagnosis) mediator(ctx context.Context) Result {
-	base, err := d.cfg.Settings.MediatorURL.Parse()
-	if err != nil || base.Host == "" {
-		return skipped("set MEDIATOR_URL first")
-	}
+	base := d.cfg.Settings.MediatorURL.URL()
 	root, err := d.callMediator(ctx, base, http.MethodGet, "/")
 	if err != nil {
 		return mediatorRemedies.failure(err, base.Host)

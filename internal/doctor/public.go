@@ -64,10 +64,7 @@ func (d *diagnosis) public(ctx context.Context) Result {
 	case d.stop != nil && len(s.ACMEDomains) > 0:
 		return skipped("only the running service has the certificate from ACME: start it, then run the doctor again")
 	}
-	base, err := s.PublicURL.Parse()
-	if err != nil {
-		return failed("it is not a URL", "set PUBLIC_URL to a URL such as https://monitor.example.com")
-	}
+	base := s.PublicURL.URL()
 	ip, private := d.internalOnly(ctx, base.Hostname())
 	if private && ip.IsLoopback() {
 		return failed(fmt.Sprintf("%s is %s, this machine only: Graph can't reach it", base.Host, ip),

@@ -83,10 +83,7 @@ func (d *diagnosis) redisFailure(err error) Result {
 	if isAny(err, ooo.ErrUnauthorized, ooo.ErrUnavailable) { // with REDIS_AUTH=entra
 		return d.loginFailure(err)
 	}
-	url, parseErr := d.cfg.Settings.RedisURL.Parse()
-	if parseErr != nil {
-		return failed("REDIS_URL is not a URL", redisRemedies[other])
-	}
+	url := d.cfg.Settings.RedisURL.URL()
 	for _, r := range redisErrors {
 		switch found := "it answers " + sanitize(text); {
 		case !strings.Contains(text, r.contains):
