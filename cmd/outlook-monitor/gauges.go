@@ -38,8 +38,8 @@ func (s *service) gauges(ctx context.Context) telemetry.Gauges {
 func (s *service) ownedGauges() telemetry.Gauges {
 	now := time.Now()
 	g := telemetry.Gauges{
-		Partitions: s.owners.Owned(), Covered: len(resources(s.settings)) > 0, Waits: map[string]time.Duration{},
-		States: map[string]int{}, Deliveries: map[string]int{}, Subscriptions: map[string]int{},
+		Partitions: s.owners.Owned(), Waits: map[string]time.Duration{},
+		States: map[string]int{}, Deliveries: map[string]int{},
 		Waiting: map[string]int{}, Lag: map[string]time.Duration{},
 	}
 	for _, state := range []ooo.Condition{ooo.Pending, ooo.Watching, ooo.Unknown} {
@@ -48,9 +48,12 @@ func (s *service) ownedGauges() telemetry.Gauges {
 	for _, state := range []ooo.DeliveryState{ooo.DeliveryNone, ooo.DeliveryPending, ooo.DeliveryDelivered, ooo.DeliveryRefused} {
 		g.Deliveries[string(state)] = 0
 	}
-	for _, state := range []ooo.SubscriptionState{ooo.SubscriptionCreating, ooo.SubscriptionLive, ooo.SubscriptionFailed,
-		ooo.SubscriptionRemoved, subscriptionExpired} {
-		g.Subscriptions[string(state)] = 0
+	if len(resources(s.settings)) > 0 {
+		g.Uncovered = new(int)
+		g.Subscriptions = map[string]int{
+			string(ooo.SubscriptionCreating): 0, string(ooo.SubscriptionLive): 0, string(ooo.SubscriptionFailed): 0,
+			string(ooo.SubscriptionRemoved): 0, subscriptionExpired: 0,
+		}
 	}
 	for _, name := range []string{ooo.GraphWait, ooo.DirectoryWait, ooo.PresenceWait, ooo.SubscriptionWait} {
 		g.Waits[name] = s.owners.Wait(name)
@@ -69,7 +72,7 @@ func (s *service) ownedGauges() telemetry.Gauges {
 }
 
 // subscriptionExpired is the state of a live subscription whose time is up.
-const subscriptionExpired ooo.SubscriptionState = "expired"
+const subscriptionExpired = "expired"
 
 // countMailbox adds one mailbox.
 func (s *service) countMailbox(g *telemetry.Gauges, m *ooo.Mailbox, now time.Time) {
@@ -91,21 +94,21 @@ func (s *service) countMailbox(g *telemetry.Gauges, m *ooo.Mailbox, now time.Tim
 	if read := s.registry.LastRead(m.ID); m.Condition == ooo.Watching && m.Monitored() && !read.IsZero() {
 		g.Unread = max(g.Unread, now.Sub(read))
 	}
+	if g.Uncovered == nil {
+		return
+	}
 	for _, sub := range m.Subscriptions {
-		state := sub.State
-		if state == ooo.SubscriptionLive && !sub.ExpiresAt.After(now) {
+		state := string(sub.State)
+		switch live := sub.State == ooo.SubscriptionLive; {
+		case live && !sub.ExpiresAt.After(now):
 			state = subscriptionExpired
-		}
-		g.Subscriptions[string(state)]++
-		if state != ooo.SubscriptionLive {
-			continue
-		}
-		if g.FirstExpiry.IsZero() || sub.ExpiresAt.Before(g.FirstExpiry) {
+		case live && (g.FirstExpiry.IsZero() || sub.ExpiresAt.Before(g.FirstExpiry)):
 			g.FirstExpiry = sub.ExpiresAt
 		}
+		g.Subscriptions[state]++
 	}
 	if m.Monitored() && m.Summary(&m.Addresses[0]).Uncovered(len(resources(s.settings)), now) {
-		g.Uncovered++
+		*g.Uncovered++
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 var gauges = telemetry.Gauges{
 	Partitions: 32, Mailboxes: 9, Addresses: 10,
 	States: map[string]int{"pending": 1, "watching": 7, "unknown": 2}, Deliveries: map[string]int{"pending": 3, "refused": 0},
-	Away: 4, Undelivered: 1500 * time.Millisecond, Unread: -time.Second, Covered: true,
-	Subscriptions: map[string]int{"live": 8, "failed": 1}, Uncovered: 2, FirstExpiry: time.Unix(1900000000, 0),
+	Away: 4, Undelivered: 1500 * time.Millisecond, Unread: -time.Second,
+	Subscriptions: map[string]int{"live": 8, "failed": 1}, Uncovered: new(2), FirstExpiry: time.Unix(1900000000, 0),
 	Waits:   map[string]time.Duration{"graph": 20 * time.Second, "subscriptions": -time.Second},
 	Waiting: map[string]int{"read": 3, "deliver": 0}, Lag: map[string]time.Duration{"read": 1500 * time.Millisecond, "deliver": -time.Second},
 	RedisUp: true, RedisProblems: new(2), PoolConnections: map[string]int{"idle": 4, "used": 1}, PoolEvents: map[string]int{"hit": 11, "stale": 0},
