@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +28,20 @@ type observer struct {
 	accepted atomic.Pointer[time.Time] // when Graph last responded to an accepted token; nil: never
 }
 
+// graphCounted counts a request to Graph or its login endpoint. status is 0 if there was no answer.
+func (o *observer) graphCounted(operation string, status int, took time.Duration) {
+	code := "none"
+	if status > 0 {
+		code = strconv.Itoa(status)
+	}
+	o.metrics.GraphRequests.Add(1, operation, code)
+	o.metrics.GraphSeconds.Observe(took, operation)
+}
+
 // graphAnswered is called after every call to Graph. Errors such as 403 and 429 count as
 // answers.
 func (o *observer) graphAnswered(operation string, status int, took time.Duration) {
-	o.metrics.GraphAnswered(operation, status, took)
+	o.graphCounted(operation, status, took)
 	if status == http.StatusTooManyRequests {
 		o.meter.Throttled()
 	}
@@ -58,27 +69,64 @@ func (o *observer) sinceAccepted() time.Duration {
 }
 
 func (o *observer) read(outcome poll.Outcome, late time.Duration) {
-	o.metrics.Read(string(outcome), late)
+	o.metrics.Reads.Add(1, string(outcome))
+	o.metrics.ReadLag.Observe(late)
 	o.meter.Read(late)
 }
 
 func (o *observer) changed(c poll.Change) {
-	o.metrics.Changed(string(c.Source), c.Took)
+	o.metrics.Changes.Add(1, string(c.Source))
+	if c.Took > 0 { // there was a hint
+		o.metrics.Detection.Observe(c.Took, string(c.Source))
+	}
 	if c.Source == ooo.SourceNotification {
-		o.metrics.AnnouncedFirst(c.Lead)
+		o.metrics.Pushes.Add(1, "first")
+		o.metrics.PushLead.Observe(c.Lead)
 	}
 }
 
+func (o *observer) announcedLate(by time.Duration) {
+	o.metrics.Pushes.Add(1, "late")
+	o.metrics.PushLate.Observe(by)
+}
+
+func (o *observer) notified(verdict string, n int) { o.metrics.Notifications.Add(n, verdict) }
+
+func (o *observer) answered(took time.Duration) { o.metrics.Answered.Observe(took) }
+
+func (o *observer) refused(status int) { o.metrics.Refused.Add(1, strconv.Itoa(status)) }
+
+// attempted counts an attempt to deliver. since is the time from the saved change.
 func (o *observer) attempted(state ooo.DeliveryState, source ooo.Source, took, since time.Duration) {
-	delivered := state == ooo.DeliveryDelivered
-	o.metrics.Attempted(string(state), string(source), delivered, took, since)
-	if delivered {
+	o.metrics.Deliveries.Add(1, string(state))
+	o.metrics.AttemptSeconds.Observe(took)
+	if state == ooo.DeliveryDelivered {
+		o.metrics.Delivery.Observe(since, string(source))
 		o.meter.Delivered(since)
 	}
 }
 
+func (o *observer) synced(err error) { o.metrics.Syncs.Add(1, telemetry.Outcome(err)) }
+
+// redisAnswered counts a command. A script counts as one, and each command of a pipeline counts.
+func (o *observer) redisAnswered(command string, took time.Duration, err error) {
+	o.metrics.RedisCommands.Add(1, command, telemetry.Outcome(err))
+	o.metrics.RedisSeconds.Observe(took, command)
+}
+
+func (o *observer) damaged(kind string) { o.metrics.Damaged.Add(1, kind) }
+
+func (o *observer) unknownHint(kind ooo.HintKind) { o.metrics.UnknownHints.Add(1, string(kind)) }
+
+func (o *observer) partitionChanged(change string) { o.metrics.Partitions.Add(1, change) }
+
+func (o *observer) presenceSwept(calls, hinted int) {
+	o.metrics.PresenceCalls.Add(calls)
+	o.metrics.PresenceHinted.Add(hinted)
+}
+
 func (o *observer) stepped(step subscribe.Step, err error) {
-	o.metrics.Stepped(string(step.Action), string(step.Reason), err)
+	o.metrics.Steps.Add(1, string(step.Action), string(step.Reason), telemetry.Outcome(err))
 	switch {
 	case errors.Is(err, ooo.ErrHandshake):
 		o.handshakes.set(ooo.ErrHandshake)
@@ -89,7 +137,7 @@ func (o *observer) stepped(step subscribe.Step, err error) {
 
 func (o *observer) swept(s subscribe.SweepResult) {
 	for kind, n := range map[string]int{"known": s.Known, "lost": s.Lost, "surplus": s.Surplus, "foreign": s.Foreign} {
-		o.metrics.Swept(kind, n)
+		o.metrics.Swept.Add(n, kind)
 	}
 }
 

@@ -88,10 +88,9 @@ const redisScope = "https://redis.azure.com/.default"
 
 // openStore opens the store, with a Redis inside this process if REDIS_URL is not set.
 func (s *service) openStore(roots *x509.CertPool) error {
-	metrics := s.seen.metrics
 	storeConfig := store.Config{
-		URL: s.settings.RedisURL.Reveal(), Fingerprint: fingerprint(s.settings), Observe: metrics.RedisAnswered,
-		OnDamaged: metrics.Damaged, Log: s.log,
+		URL: s.settings.RedisURL.Reveal(), Fingerprint: fingerprint(s.settings), Observe: s.seen.redisAnswered,
+		OnDamaged: s.seen.damaged, Log: s.log,
 	}
 	if storeConfig.URL == "" {
 		url, stop, err := store.StartEmbedded()
@@ -104,7 +103,7 @@ func (s *service) openStore(roots *x509.CertPool) error {
 	}
 	if s.settings.RedisEntra {
 		credential := graphConfig(s.settings.Graph)
-		credential.RootCAs, credential.Observe, credential.Log = roots, metrics.GraphAnswered, s.log.With("for", "redis")
+		credential.RootCAs, credential.Observe, credential.Log = roots, s.seen.graphCounted, s.log.With("for", "redis")
 		renewed := func(user, token string) { s.store.Reauthenticate(user, token) }
 		login := graph.NewTokenSource(credential, redisScope, renewed)
 		storeConfig.Token = login.Token

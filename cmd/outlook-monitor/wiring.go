@@ -11,7 +11,6 @@ import (
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/mailbox"
-	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/poll"
 	"outlook-monitor/internal/server"
@@ -35,7 +34,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	// Metrics and traces.
 	metrics := telemetry.NewMetrics(build)
 	s.seen = &observer{metrics: metrics, meter: ui.NewMeter()}
-	tracing, err := telemetry.OpenTracing(context.Background(), build, metrics.Exported, log)
+	tracing, err := telemetry.OpenTracing(context.Background(), build, metrics.Spans, log)
 	if err != nil {
 		return nil, settingError(err)
 	}
@@ -79,8 +78,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	})
 	s.registry = mailbox.New(mailbox.Config{
 		Store: s.store, MayStart: s.owners.MayStart, Interval: settings.PollInterval,
-		OnTable: s.owners.Refresh, OnPartition: metrics.PartitionChanged,
-		OnUnknownHint: func(kind ooo.HintKind) { metrics.UnknownHint(string(kind)) }, Log: log,
+		OnTable: s.owners.Refresh, OnPartition: s.seen.partitionChanged, OnUnknownHint: s.seen.unknownHint, Log: log,
 	})
 	s.deliverer = deliver.New(deliver.Config{
 		Registry: s.registry, Mediator: s.mediator, InTime: s.owners.InTime, Concurrency: settings.DeliveryConcurrency,
@@ -89,7 +87,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	polling := poll.Config{
 		Registry: s.registry, Graph: s.graph, Policy: policy(settings), Interval: settings.PollInterval,
 		InTime: s.owners.InTime, Share: s.owners.Share, Wait: s.owners.Wait, SetWait: s.owners.SetWait, BeginDelivery: s.deliverer.BeginDelivery,
-		OnRead: s.seen.read, OnChange: s.seen.changed, OnLateNotification: metrics.AnnouncedLate, OnSweep: metrics.PresenceSwept,
+		OnRead: s.seen.read, OnChange: s.seen.changed, OnLateNotification: s.seen.announcedLate, OnSweep: s.seen.presenceSwept,
 		Tracer: tracing.Tracer(), Log: log,
 	}
 	if settings.PresenceSweep {
@@ -107,7 +105,7 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	})
 	syncer = deliver.NewSyncer(deliver.SyncConfig{
 		Mediator: s.mediator, Mark: s.store.SetSync, Pending: func() string { return s.owners.Table().SyncMark },
-		OwnsPartition0: s.owners.OwnsPartition0, Clear: s.store.ClearSync, OnSync: metrics.Synced, Log: log,
+		OwnsPartition0: s.owners.OwnsPartition0, Clear: s.store.ClearSync, OnSync: s.seen.synced, Log: log,
 	})
 
 	// Requests of Graph, the mediator and operators.
@@ -115,13 +113,13 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		Ready: s.ready.Load, LeaveHints: s.registry.LeaveHints, Keys: keys.keys, Tokens: tokens, Certificates: certificates,
 		Public: server.NewPublic(server.PublicConfig{
 			Rate: settings.PublicRateLimit, Allow: settings.PublicAllow, Proxies: settings.TrustedProxies,
-			Concurrency: 256, Refused: metrics.Refused, Log: log,
+			Concurrency: 256, Refused: s.seen.refused, Log: log,
 		}),
-		Counted: metrics.Notified, Answered: metrics.Answered, Tracer: tracing.Tracer(), Log: log,
+		Counted: s.seen.notified, Answered: s.seen.answered, Tracer: tracing.Tracer(), Log: log,
 	})
 	access := server.NewAccess(server.AccessConfig{
 		Token: settings.MonitorToken.Reveal(), AnyHost: settings.AllowAnonymous, Proxies: settings.TrustedProxies,
-		Wrong: func() { metrics.Refused(http.StatusUnauthorized) }, Log: log,
+		Wrong: func() { s.seen.refused(http.StatusUnauthorized) }, Log: log,
 	})
 	private := api.New(api.Config{
 		Wishes: s.store, Users: s.store, LeaveHints: s.registry.LeaveHints, Directory: s.graph, Wait: s.owners.Wait, SetWait: s.owners.SetWait,

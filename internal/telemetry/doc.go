@@ -3,9 +3,8 @@
 //
 // # Design
 //
-// The other packages don't know Prometheus. They take callbacks, and the methods of
-// [Metrics] are those callbacks: their parameters are strings and durations. So this
-// package imports no actor, and tests can leave it out.
+// The other packages don't know Prometheus. They take callbacks, and the command counts in
+// them. So this package imports no actor, and tests can leave it out.
 //
 // No metric has a label per user, mailbox or address. Labels come from short lists that
 // the code fixes (outcomes, sources, verdicts, operations, status codes), so the number of

@@ -33,16 +33,16 @@ func newExporter(ctx context.Context, log *slog.Logger) (*otlptrace.Exporter, er
 // handler.
 type reporter struct {
 	trace.SpanExporter
-	exported func(n int, err error)
-	log      *slog.Logger
-	failing  atomic.Bool
+	spans   Counter
+	log     *slog.Logger
+	failing atomic.Bool
 }
 
 // ExportSpans exports spans and drops them if that fails: traces are not worth the memory
 // of a retry.
 func (r *reporter) ExportSpans(ctx context.Context, spans []trace.ReadOnlySpan) error {
 	err := r.SpanExporter.ExportSpans(ctx, spans)
-	r.exported(len(spans), err)
+	r.spans.Add(len(spans), Outcome(err))
 	was := r.failing.Swap(err != nil)
 	switch {
 	case err != nil && !was:

@@ -62,7 +62,7 @@ func TestSpansAreExported(t *testing.T) {
 			r, m := receive(t), telemetry.NewMetrics(build)
 			tracing := r.open(t, map[string]string{
 				"OTEL_SERVICE_NAME": service, "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
-			}, m.Exported, slog.New(slog.DiscardHandler))
+			}, m.Spans, slog.New(slog.DiscardHandler))
 			_, span := tracing.Tracer().Start(t.Context(), "read")
 			span.End()
 			must.NoError(t, tracing.Close(t.Context()))
@@ -129,7 +129,7 @@ func TestExportVariables(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			log, out := programtest.Logger()
-			tracing, err := telemetry.OpenTracing(t.Context(), build, func(int, error) {}, log)
+			tracing, err := telemetry.OpenTracing(t.Context(), build, telemetry.NewMetrics(build).Spans, log)
 			if warned := strings.Contains(out.String(), "wrong ones are ignored"); warned != strings.Contains(name, "ignored") {
 				t.Errorf("log = %s, want a warning only for what is ignored", out.String())
 			}
@@ -150,21 +150,22 @@ func TestExportVariables(t *testing.T) {
 }
 
 // open returns a Tracing that exports to r. variables are set in addition to the endpoint.
-func (r *receiver) open(t *testing.T, variables map[string]string, exported func(int, error), log *slog.Logger) *telemetry.Tracing {
+func (r *receiver) open(t *testing.T, variables map[string]string, spans telemetry.Counter, log *slog.Logger) *telemetry.Tracing {
 	t.Helper()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", r.url)
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 	for name, value := range variables {
 		t.Setenv(name, value)
 	}
-	tracing, err := telemetry.OpenTracing(t.Context(), build, exported, log)
+	tracing, err := telemetry.OpenTracing(t.Context(), build, spans, log)
 	must.NoError(t, err)
 	return tracing
 }
 
 func TestSamplerVariables(t *testing.T) {
+	m := telemetry.NewMetrics(build)
 	tracing := receive(t).open(t, map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"},
-		func(n int, _ error) { t.Errorf("%d spans are exported, want none", n) }, slog.New(slog.DiscardHandler))
+		m.Spans, slog.New(slog.DiscardHandler))
 	ctx, outer := tracing.Tracer().Start(t.Context(), "notification")
 	if c := outer.SpanContext(); !c.IsValid() || c.IsSampled() {
 		t.Errorf("span context = %v, want a valid one that is not sampled", c)
@@ -173,13 +174,16 @@ func TestSamplerVariables(t *testing.T) {
 	inner.End()
 	outer.End()
 	must.NoError(t, tracing.Close(t.Context()))
+	if text := scrape(t, m); strings.Contains(text, "exported_spans_total{") {
+		t.Errorf("metrics = %s, want no exported span", text)
+	}
 }
 
 func TestExportFailuresAreCountedAndLoggedOnce(t *testing.T) {
 	r, m := receive(t), telemetry.NewMetrics(build)
 	r.refusing = true
 	log, out := programtest.Logger()
-	tracing := r.open(t, map[string]string{"OTEL_BSP_SCHEDULE_DELAY": "10"}, m.Exported, log)
+	tracing := r.open(t, map[string]string{"OTEL_BSP_SCHEDULE_DELAY": "10"}, m.Spans, log)
 	dropped := func() string { return series(scrape(t, m), `outlook_monitor_exported_spans_total{outcome="failed"}`) }
 	for n := 1; n <= 3; n++ {
 		_, span := tracing.Tracer().Start(t.Context(), "read")

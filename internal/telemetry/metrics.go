@@ -2,7 +2,8 @@ package telemetry
 
 import (
 	"net/http"
-	"strconv"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,84 +13,101 @@ import (
 
 const namespace = "outlook_monitor"
 
-// Metrics are the metrics of this process. Its methods may be called concurrently.
+// Metrics are the metrics of this process that are counted as things happen; [Gauges] are the
+// others. They may be used concurrently. Labels are separated by spaces, and buckets names one of
+// those below.
 type Metrics struct {
-	registry *prometheus.Registry
+	Reads     Counter   `name:"reads_total" labels:"outcome" help:"Reads of mailboxes, by outcome."`
+	ReadLag   Histogram `name:"read_lag_seconds" buckets:"lag" help:"How long after it was due a read began."`
+	Changes   Counter   `name:"changes_total" labels:"source" help:"Changes in who is out of office or in the text spoken, by what caused the read."`
+	Detection Histogram `name:"detection_seconds" labels:"source" buckets:"change" help:"From the hint that caused the read to the saved change."`
 
-	reads, changes, pushes, notifications, refused, graphRequests, steps, swept, deliveries, syncs *prometheus.CounterVec
-	redisCommands, spans, damaged, unknownHints, partitions                                        *prometheus.CounterVec
-	presenceCalls, presenceHinted                                                                  prometheus.Counter
-	readLag, pushLead, pushLate, answered, attemptSeconds                                          prometheus.Observer
-	detection, graphSeconds, delivery, redisSeconds                                                *prometheus.HistogramVec
+	Pushes   Counter   `name:"push_changes_total" labels:"announced" help:"Changes that a notification announced: first, or late, after the poll had found them."`
+	PushLead Histogram `name:"push_lead_seconds" buckets:"lag" help:"How much sooner than the poll a notification led to a change."`
+	PushLate Histogram `name:"push_late_seconds" buckets:"change" help:"How long after the poll found a change the notification for it arrived."`
+
+	Notifications Counter   `name:"notifications_total" labels:"verdict" help:"Notification items received from Graph, by verdict."`
+	Refused       Counter   `name:"refused_requests_total" labels:"status" help:"Requests rejected for their source, its rate, their body, too many at once, or a wrong token, by the status of the answer."`
+	Answered      Histogram `name:"notification_answer_seconds" buckets:"answer" help:"How long this service took to answer a request from Graph."`
+
+	GraphRequests Counter   `name:"graph_requests_total" labels:"operation status" help:"Requests to Graph and its login endpoint, by HTTP status; none: no answer."`
+	GraphSeconds  Histogram `name:"graph_request_seconds" labels:"operation" buckets:"call" help:"How long Graph and its login endpoint took to answer."`
+
+	Steps Counter `name:"subscription_steps_total" labels:"action reason outcome" help:"Steps that reconcile subscriptions, by outcome."`
+	Swept Counter `name:"swept_subscriptions_total" labels:"found" help:"Subscriptions compared with Graph's list, by result."`
+
+	Deliveries     Counter   `name:"deliveries_total" labels:"outcome" help:"Delivery attempts, by outcome."`
+	AttemptSeconds Histogram `name:"delivery_attempt_seconds" buckets:"call" help:"How long the mediator took to answer."`
+	Delivery       Histogram `name:"delivery_seconds" labels:"source" buckets:"change" help:"From the saved change to the mediator's acknowledgement, by what caused the read."`
+	Syncs          Counter   `name:"mediator_syncs_total" labels:"outcome" help:"Requests to the mediator for all its users."`
+
+	RedisCommands Counter   `name:"redis_commands_total" labels:"command outcome" help:"Commands sent to Redis, by outcome."`
+	RedisSeconds  Histogram `name:"redis_command_seconds" labels:"command" buckets:"redis" help:"How long Redis took to answer."`
+
+	Spans          Counter `name:"exported_spans_total" labels:"outcome" help:"Spans sent to the OTLP endpoint, or lost because it did not accept them."`
+	Damaged        Counter `name:"damaged_entries_total" labels:"kind" help:"Entries in Redis that can't be read and were skipped."`
+	UnknownHints   Counter `name:"unknown_hints_total" labels:"kind" help:"Hints removed because their mailbox is not monitored."`
+	Partitions     Counter `name:"partition_changes_total" labels:"change" help:"Partitions that this replica acquired or lost."`
+	PresenceCalls  Counter `name:"presence_calls_total" help:"Requests for the presence of up to 650 users each."`
+	PresenceHinted Counter `name:"presence_hinted_total" help:"Mailboxes that were read at once because the presence of their user changed."`
+
+	registry *prometheus.Registry
 }
 
 // Buckets, in seconds. A read is due every two seconds and may be late by a tenth of that;
 // after an outage, by minutes. Graph considers an answer slow from 3 s on, and too slow
 // from 10 s on.
-var (
-	lagBuckets    = []float64{.005, .01, .025, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300}
-	callBuckets   = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-	changeBuckets = []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30, 120, 600, 3600}
-	redisBuckets  = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1, 2}
-	answerBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 3, 10}
-)
+var buckets = map[string][]float64{
+	"lag":    {.005, .01, .025, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300},
+	"call":   {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	"change": {.01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30, 120, 600, 3600},
+	"redis":  {.0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1, 2},
+	"answer": {.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 3, 10},
+}
+
+// Counter counts by the values of its labels.
+type Counter struct{ vec *prometheus.CounterVec }
+
+// Add adds n, at least 0.
+func (c Counter) Add(n int, labels ...string) {
+	c.vec.WithLabelValues(labels...).Add(float64(max(n, 0)))
+}
+
+// Histogram measures durations by the values of its labels.
+type Histogram struct{ vec *prometheus.HistogramVec }
+
+// Observe adds a duration, at least 0.
+func (h Histogram) Observe(d time.Duration, labels ...string) {
+	h.vec.WithLabelValues(labels...).Observe(max(d, 0).Seconds())
+}
 
 // NewMetrics returns metrics in a new registry, with those of the process, of the Go
 // runtime and of the build.
 func NewMetrics(build BuildInfo) *Metrics {
-	r := prometheus.NewRegistry()
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
-		r.MustRegister(c)
-		return c
-	}
-	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
-		r.MustRegister(h)
-		return h
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	for field, value := range reflect.ValueOf(m).Elem().Fields() {
+		if !field.IsExported() {
+			continue
+		}
+		name, help, labels := field.Tag.Get("name"), field.Tag.Get("help"), strings.Fields(field.Tag.Get("labels"))
+		switch metric := value.Addr().Interface().(type) {
+		case *Counter:
+			metric.vec = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+			m.registry.MustRegister(metric.vec)
+			_, _ = metric.vec.GetMetricWithLabelValues() // without labels it is 0 from the start
+		case *Histogram:
+			metric.vec = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+				Namespace: namespace, Name: name, Help: help, Buckets: buckets[field.Tag.Get("buckets")],
+			}, labels)
+			m.registry.MustRegister(metric.vec)
+			_, _ = metric.vec.GetMetricWithLabelValues()
+		}
 	}
 	buildInfo := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
 		Help: "Version of this program; always 1."}, []string{"version", "revision", "go_version"})
 	buildInfo.WithLabelValues(build.Version, build.Revision, build.GoVersion).Set(1)
-	r.MustRegister(buildInfo, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &Metrics{
-		registry:  r,
-		reads:     counter("reads_total", "Reads of mailboxes, by outcome.", "outcome"),
-		readLag:   histogram("read_lag_seconds", "How long after it was due a read began.", lagBuckets).WithLabelValues(),
-		changes:   counter("changes_total", "Changes in who is out of office or in the text spoken, by what caused the read.", "source"),
-		detection: histogram("detection_seconds", "From the hint that caused the read to the saved change.", changeBuckets, "source"),
-		pushes: counter("push_changes_total",
-			"Changes that a notification announced: first, or late, after the poll had found them.", "announced"),
-		pushLead: histogram("push_lead_seconds",
-			"How much sooner than the poll a notification led to a change.", lagBuckets).WithLabelValues(),
-		pushLate: histogram("push_late_seconds",
-			"How long after the poll found a change the notification for it arrived.", changeBuckets).WithLabelValues(),
-		notifications: counter("notifications_total", "Notification items received from Graph, by verdict.", "verdict"),
-		refused: counter("refused_requests_total",
-			"Requests rejected for their source, its rate, their body, too many at once, or a wrong token, by the status of the answer.", "status"),
-		answered: histogram("notification_answer_seconds",
-			"How long this service took to answer a request from Graph.", answerBuckets).WithLabelValues(),
-		graphRequests: counter("graph_requests_total",
-			"Requests to Graph and its login endpoint, by HTTP status; none: no answer.", "operation", "status"),
-		graphSeconds: histogram("graph_request_seconds",
-			"How long Graph and its login endpoint took to answer.", callBuckets, "operation"),
-		steps:          counter("subscription_steps_total", "Steps that reconcile subscriptions, by outcome.", "action", "reason", "outcome"),
-		swept:          counter("swept_subscriptions_total", "Subscriptions compared with Graph's list, by result.", "found"),
-		deliveries:     counter("deliveries_total", "Delivery attempts, by outcome.", "outcome"),
-		attemptSeconds: histogram("delivery_attempt_seconds", "How long the mediator took to answer.", callBuckets).WithLabelValues(),
-		delivery: histogram("delivery_seconds",
-			"From the saved change to the mediator's acknowledgement, by what caused the read.", changeBuckets, "source"),
-		syncs:         counter("mediator_syncs_total", "Requests to the mediator for all its users.", "outcome"),
-		redisCommands: counter("redis_commands_total", "Commands sent to Redis, by outcome.", "command", "outcome"),
-		redisSeconds:  histogram("redis_command_seconds", "How long Redis took to answer.", redisBuckets, "command"),
-		spans:         counter("exported_spans_total", "Spans sent to the OTLP endpoint, or lost because it did not accept them.", "outcome"),
-		damaged:       counter("damaged_entries_total", "Entries in Redis that can't be read and were skipped.", "kind"),
-		unknownHints:  counter("unknown_hints_total", "Hints removed because their mailbox is not monitored.", "kind"),
-		partitions:    counter("partition_changes_total", "Partitions that this replica acquired or lost.", "change"),
-		presenceCalls: counter("presence_calls_total", "Requests for the presence of up to 650 users each.").WithLabelValues(),
-		presenceHinted: counter("presence_hinted_total",
-			"Mailboxes that were read at once because the presence of their user changed.").WithLabelValues(),
-	}
+	m.registry.MustRegister(buildInfo, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
 }
 
 // Handler serves the metrics.
@@ -97,104 +115,8 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-// Read counts a read of a mailbox that began this late after it was due.
-func (m *Metrics) Read(outcome string, late time.Duration) {
-	m.reads.WithLabelValues(outcome).Inc()
-	m.readLag.Observe(max(late, 0).Seconds())
-}
-
-// Changed counts a saved change. took is the time since the hint that caused the read; it
-// is 0 if there was no hint, as for a poll.
-func (m *Metrics) Changed(source string, took time.Duration) {
-	m.changes.WithLabelValues(source).Inc()
-	if took > 0 {
-		m.detection.WithLabelValues(source).Observe(took.Seconds())
-	}
-}
-
-// AnnouncedFirst counts a change that a notification announced before the poll found it.
-// lead is how much sooner.
-func (m *Metrics) AnnouncedFirst(lead time.Duration) {
-	m.pushes.WithLabelValues("first").Inc()
-	m.pushLead.Observe(lead.Seconds())
-}
-
-// AnnouncedLate counts a change that a notification announced after the poll had found it.
-// by is how much later.
-func (m *Metrics) AnnouncedLate(by time.Duration) {
-	m.pushes.WithLabelValues("late").Inc()
-	m.pushLate.Observe(by.Seconds())
-}
-
-// Notified counts n items received from Graph.
-func (m *Metrics) Notified(verdict string, n int) {
-	m.notifications.WithLabelValues(verdict).Add(float64(max(n, 0)))
-}
-
-// Refused counts a request that was rejected with status before it was handled.
-func (m *Metrics) Refused(status int) { m.refused.WithLabelValues(strconv.Itoa(status)).Inc() }
-
-// Answered counts an answered request from Graph.
-func (m *Metrics) Answered(took time.Duration) { m.answered.Observe(took.Seconds()) }
-
-// Exported counts n spans that were exported, or dropped if err is not nil.
-func (m *Metrics) Exported(n int, err error) { m.spans.WithLabelValues(outcome(err)).Add(float64(n)) }
-
-// GraphAnswered counts a request to Graph or its login endpoint. status is 0 if there was
-// no answer.
-func (m *Metrics) GraphAnswered(operation string, status int, took time.Duration) {
-	code := "none"
-	if status > 0 {
-		code = strconv.Itoa(status)
-	}
-	m.graphRequests.WithLabelValues(operation, code).Inc()
-	m.graphSeconds.WithLabelValues(operation).Observe(took.Seconds())
-}
-
-// Stepped counts a step that reconciles subscriptions.
-func (m *Metrics) Stepped(action, reason string, err error) {
-	m.steps.WithLabelValues(action, reason, outcome(err)).Inc()
-}
-
-// Swept counts n subscriptions with the same result of a sweep.
-func (m *Metrics) Swept(found string, n int) { m.swept.WithLabelValues(found).Add(float64(max(n, 0))) }
-
-// Attempted counts a delivery attempt. took is the duration of the call. since is the time
-// from the saved change; it is recorded only if the mediator acknowledged the delivery.
-func (m *Metrics) Attempted(outcome, source string, acknowledged bool, took, since time.Duration) {
-	m.deliveries.WithLabelValues(outcome).Inc()
-	m.attemptSeconds.Observe(took.Seconds())
-	if acknowledged {
-		m.delivery.WithLabelValues(source).Observe(max(since, 0).Seconds())
-	}
-}
-
-// Synced counts a request to the mediator for all its users.
-func (m *Metrics) Synced(err error) { m.syncs.WithLabelValues(outcome(err)).Inc() }
-
-// RedisAnswered counts a command sent to Redis. A script counts as one command, and each
-// command of a pipeline counts.
-func (m *Metrics) RedisAnswered(command string, took time.Duration, err error) {
-	m.redisCommands.WithLabelValues(command, outcome(err)).Inc()
-	m.redisSeconds.WithLabelValues(command).Observe(took.Seconds())
-}
-
-// Damaged counts an entry in Redis that can't be read and was skipped.
-func (m *Metrics) Damaged(kind string) { m.damaged.WithLabelValues(kind).Inc() }
-
-// UnknownHint counts a hint that was removed because its mailbox is not monitored.
-func (m *Metrics) UnknownHint(kind string) { m.unknownHints.WithLabelValues(kind).Inc() }
-
-// PartitionChanged counts a partition that this replica acquired or lost.
-func (m *Metrics) PartitionChanged(change string) { m.partitions.WithLabelValues(change).Inc() }
-
-// PresenceSwept counts the calls of a presence sweep and the mailboxes that were read at once because of it.
-func (m *Metrics) PresenceSwept(calls, hinted int) {
-	m.presenceCalls.Add(float64(calls))
-	m.presenceHinted.Add(float64(hinted))
-}
-
-func outcome(err error) string {
+// Outcome returns the value of a label outcome.
+func Outcome(err error) string {
 	if err != nil {
 		return "failed"
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -53,14 +52,6 @@ func TestMetricsTable(t *testing.T) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, withAllMetrics())))
 	must.NoError(t, err)
-	descriptions := make(chan *prometheus.Desc, 1000)
-	telemetry.NewMetrics(build).Describe(descriptions)
-	close(descriptions)
-	for d := range descriptions {
-		if name := metricName.FindString(d.String()); name != "" && families[name] == nil {
-			t.Errorf("%s has no value here: count it in countEach, and add its row to %s", name, metricsTable)
-		}
-	}
 	var want []string
 	for name, f := range families {
 		if metricName.MatchString(name) {

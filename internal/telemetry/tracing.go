@@ -29,9 +29,9 @@ type Tracing struct {
 // OpenTracing returns a Tracing that exports over OTLP if OpenTelemetry's own variables
 // name an endpoint. Otherwise it only adds a traceparent to outgoing calls, so that logs
 // of both sides can be matched. It makes no call yet. The SDK reads further variables
-// (headers, certificates, timeouts, sampler, resource). exported is called after each
-// attempt to export n spans.
-func OpenTracing(ctx context.Context, build BuildInfo, exported func(n int, err error), log *slog.Logger) (*Tracing, error) {
+// (headers, certificates, timeouts, sampler, resource). spans counts those that were
+// exported or dropped.
+func OpenTracing(ctx context.Context, build BuildInfo, spans Counter, log *slog.Logger) (*Tracing, error) {
 	exporter, err := newExporter(ctx, log)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func OpenTracing(ctx context.Context, build BuildInfo, exported func(n int, err 
 	if err != nil {
 		return nil, fmt.Errorf("describe this process to OpenTelemetry: %w", err)
 	}
-	batches := trace.WithBatcher(&reporter{SpanExporter: exporter, exported: exported, log: log})
+	batches := trace.WithBatcher(&reporter{SpanExporter: exporter, spans: spans, log: log})
 	return &Tracing{provider: trace.NewTracerProvider(trace.WithResource(merged), batches), exports: true}, nil
 }
 

@@ -21,7 +21,7 @@ var traceparent = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-0[01]$`)
 
 // TestTraceparentOfOutgoingCalls exports no spans. cmd/outlook-monitor tests what is exported.
 func TestTraceparentOfOutgoingCalls(t *testing.T) {
-	tracing, err := telemetry.OpenTracing(t.Context(), build, func(int, error) {}, slog.New(slog.DiscardHandler))
+	tracing, err := telemetry.OpenTracing(t.Context(), build, telemetry.NewMetrics(build).Spans, slog.New(slog.DiscardHandler))
 	must.NoError(t, err)
 	headers := make(chan http.Header, 1)
 	url := programtest.Serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { headers <- r.Header.Clone() }))
