@@ -144,11 +144,10 @@ func (o *Owners) extendDeadline(at, wall time.Time, older bool) {
 }
 
 // rebalance begins to release some of the partitions that this replica owns above its share.
-// releaseRate is per roundTime, and rounds may be sent earlier. While rounds keep failing it
-// releases nothing, because it takes long until another replica takes a free partition.
+// releaseRate is per roundTime, and rounds may be sent earlier.
 func (o *Owners) rebalance() {
 	now := time.Now()
-	if o.peers.silence(now) != deadAfter || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
+	if o.peers.silence(now) == 0 || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
 		return
 	}
 	o.round.rebalancedAt = o.round.sentAt
@@ -162,6 +161,7 @@ func (o *Owners) view(now time.Time) view {
 	beats := o.peers.counted(o.round.confirmed, now)
 	busy := func(p int) bool { return !o.held[p].current() || o.holder.Busy(p) }
 	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.peers.table.Leases, free: o.peers.free, busy: busy}
+	v.failing = o.peers.silence(now) > deadAfter
 	for p, h := range o.holds() {
 		v.held[p] = !h.draining
 		v.free[p] = time.Time{} // it may have been acquired since the last table

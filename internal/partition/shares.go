@@ -58,6 +58,9 @@ type view struct {
 	held   [ooo.Partitions]bool      // owned by this replica and not being released
 	free   [ooo.Partitions]time.Time // since when the partition has no living owner; zero: it has one
 	busy   func(p int) bool          // whether the partition must not be released now
+	// failing means that rounds keep failing. It then takes long until another replica takes a free
+	// partition, so only a replica without a share releases any.
+	failing bool
 }
 
 // plan returns the partitions to take and the partitions to release.
@@ -87,7 +90,7 @@ func plan(v view) (take, release []int) {
 		return nil, v.pickReleases(ooo.Partitions)
 	case deficit > 0:
 		return v.pickTakes(lives, deficits, newest), nil
-	case deficit < 0 && anyAnswered(v.beats) && slices.ContainsFunc(lives, func(life string) bool {
+	case deficit < 0 && !v.failing && anyAnswered(v.beats) && slices.ContainsFunc(lives, func(life string) bool {
 		return deficits[life] > 0 && v.beats[life].Settings == newest
 	}):
 		return nil, v.pickReleases(min(-deficit, releaseRate, 2*releaseRate-free)) // fewer while released ones are not taken
