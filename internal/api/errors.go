@@ -36,14 +36,34 @@ var outcomes = []outcome{
 
 var errUnreachable = errors.New("Redis is unreachable: try again")
 
+// badRequest is an error that says how to write the request.
+type badRequest string
+
+func (text badRequest) Error() string { return string(text) }
+
 // outcomeOf returns the first outcome that matches err. Other errors are those of the store.
 func outcomeOf(err error) outcome {
+	if text, ok := errors.AsType[badRequest](err); ok {
+		return outcome{text, http.StatusBadRequest}
+	}
 	for _, o := range outcomes {
 		if errors.Is(err, o.err) {
 			return o
 		}
 	}
 	return outcome{errUnreachable, http.StatusServiceUnavailable}
+}
+
+// answer returns a handler that answers with what handle returns.
+func answer(handle func(*API, *gin.Context) (status int, body any, err error)) func(*API, *gin.Context) {
+	return func(a *API, c *gin.Context) {
+		status, body, err := handle(a, c)
+		if err != nil {
+			a.fail(c, err)
+			return
+		}
+		c.JSON(status, body)
+	}
 }
 
 // fail answers with err.

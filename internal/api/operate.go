@@ -101,29 +101,27 @@ var levels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-// showLevel answers with the log level of this process.
-func (a *API) showLevel(c *gin.Context) {
-	c.JSON(http.StatusOK, gin.H{"level": strings.ToLower(a.cfg.Level.Level().String())})
+// showLevel returns the log level of this process.
+func (a *API) showLevel(*gin.Context) (int, any, error) {
+	return http.StatusOK, gin.H{"level": strings.ToLower(a.cfg.Level.Level().String())}, nil
 }
 
 // setLevel changes the log level of this process, until it ends.
-func (a *API) setLevel(c *gin.Context) {
+func (a *API) setLevel(c *gin.Context) (int, any, error) {
 	var request struct {
 		Level string `json:"level"`
 	}
 	if err := readJSON(c, &request); err != nil {
-		a.fail(c, err)
-		return
+		return 0, nil, err
 	}
 	level, ok := levels[strings.ToLower(request.Level)]
 	if !ok {
-		Refuse(c, http.StatusBadRequest, `write {"level":"…"} with debug, info, warn or error`)
-		return
+		return 0, nil, badRequest(`write {"level":"…"} with debug, info, warn or error`)
 	}
 	before := a.cfg.Level.Level()
 	a.cfg.Level.Set(level)
 	a.cfg.Log.WarnContext(c.Request.Context(), "log level changed on request", "from", before, "to", level)
-	a.showLevel(c)
+	return a.showLevel(c)
 }
 
 // profile serves a profile of this process, or a list of them.

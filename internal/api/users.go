@@ -23,34 +23,29 @@ const (
 )
 
 // limitParam returns the limit in the query, cut at maximum, or fallback if it is missing or
-// empty. For an invalid limit it answers 400 and returns false.
-func limitParam(c *gin.Context, fallback, maximum int) (int, bool) {
+// empty.
+func limitParam(c *gin.Context, fallback, maximum int) (int, error) {
 	text := c.Query("limit")
 	if text == "" {
-		return fallback, true
+		return fallback, nil
 	}
 	n, _ := strconv.Atoi(text) // 0 if it is no number, and the nearest int if that is out of range
 	if n < 1 {
-		Refuse(c, http.StatusBadRequest, fmt.Sprintf("write limit as a number from 1 to %d, or leave it out for %d", maximum, fallback))
-		return 0, false
+		return 0, badRequest(fmt.Sprintf("write limit as a number from 1 to %d, or leave it out for %d", maximum, fallback))
 	}
-	return min(n, maximum), true
+	return min(n, maximum), nil
 }
 
-func (a *API) list(c *gin.Context) {
-	limit, ok := limitParam(c, usersPerPage, maxPerPage)
-	if !ok {
-		return
+func (a *API) list(c *gin.Context) (int, any, error) {
+	limit, err := limitParam(c, usersPerPage, maxPerPage)
+	if err != nil {
+		return 0, nil, err
 	}
 	users, next, err := a.cfg.Users.Users(c.Request.Context(), limit, c.Query("cursor"))
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	c.JSON(http.StatusOK, struct {
+	return http.StatusOK, struct {
 		Users  []User `json:"users"`
 		Cursor string `json:"cursor,omitempty"`
-	}{UsersOf(users), next})
+	}{UsersOf(users), next}, err
 }
 
 // addressParam returns the address in the path.
@@ -75,34 +70,26 @@ func monitoredParam(c *gin.Context) (string, error) {
 	return email, nil
 }
 
-func (a *API) show(c *gin.Context) {
+func (a *API) show(c *gin.Context) (int, any, error) {
 	email, err := monitoredParam(c)
-	var user ooo.User
-	if err == nil {
-		user, err = a.cfg.Users.User(c.Request.Context(), email)
-	}
 	if err != nil {
-		a.fail(c, err)
-		return
+		return 0, nil, err
 	}
-	c.JSON(http.StatusOK, UserOf(user))
+	user, err := a.cfg.Users.User(c.Request.Context(), email)
+	return http.StatusOK, UserOf(user), err
 }
 
-func (a *API) put(c *gin.Context) {
+func (a *API) put(c *gin.Context) (int, any, error) {
 	email, err := addressParam(c)
 	if err == nil {
 		err = a.change(c.Request.Context(), email, true, ooo.Operator)
 	}
 	status := outcomeOf(err).status
-	var user ooo.User
-	if err == nil || status == http.StatusAccepted {
-		user, err = a.cfg.Users.User(c.Request.Context(), email)
+	if err != nil && status != http.StatusAccepted {
+		return 0, nil, err
 	}
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	c.JSON(status, UserOf(user))
+	user, err := a.cfg.Users.User(c.Request.Context(), email)
+	return status, UserOf(user), err
 }
 
 func (a *API) remove(c *gin.Context) {
@@ -156,10 +143,9 @@ func resultOf(value json.RawMessage) result {
 }
 
 // startMany starts many addresses at once. They are looked up later.
-func (a *API) startMany(c *gin.Context) {
+func (a *API) startMany(c *gin.Context) (int, any, error) {
 	if err := a.acquire(c.Request.Context(), a.bulk); err != nil {
-		a.fail(c, err)
-		return
+		return 0, nil, err
 	}
 	defer a.bulk.Release(1)
 	var request struct {
@@ -167,12 +153,10 @@ func (a *API) startMany(c *gin.Context) {
 	}
 	err := readJSON(c, &request)
 	if err != nil && !errors.Is(err, errInvalidJSON) {
-		a.fail(c, err)
-		return
+		return 0, nil, err
 	}
 	if err != nil || request.Emails == nil || len(*request.Emails) > maxAddresses {
-		Refuse(c, http.StatusBadRequest, `write {"emails":["…"]} with at most `+strconv.Itoa(maxAddresses)+" addresses")
-		return
+		return 0, nil, badRequest(`write {"emails":["…"]} with at most ` + strconv.Itoa(maxAddresses) + " addresses")
 	}
 	results := make([]result, len(*request.Emails))
 	var addresses []string
@@ -181,52 +165,40 @@ func (a *API) startMany(c *gin.Context) {
 			addresses = append(addresses, results[i].Email)
 		}
 	}
-	if err := a.startAll(c.Request.Context(), addresses); err != nil {
-		a.fail(c, err)
-		return
-	}
-	c.JSON(http.StatusAccepted, gin.H{"results": results})
+	return http.StatusAccepted, gin.H{"results": results}, a.startAll(c.Request.Context(), addresses)
 }
 
 // leaveHint returns a handler that leaves a hint for the owner of a monitored user and
 // answers 202.
 func leaveHint(kind ooo.HintKind) func(*API, *gin.Context) {
-	return func(a *API, c *gin.Context) {
+	return answer(func(a *API, c *gin.Context) (int, any, error) {
 		email, err := monitoredParam(c)
-		var w ooo.Wish
-		if err == nil {
-			w, err = a.cfg.Wishes.Wish(c.Request.Context(), email)
+		if err != nil {
+			return 0, nil, err
 		}
+		w, err := a.cfg.Wishes.Wish(c.Request.Context(), email)
 		if err == nil && !w.On {
 			err = ooo.ErrNotMonitored
 		}
-		if err == nil {
-			err = a.cfg.LeaveHints(c.Request.Context(), w.Hint(kind))
-		}
 		if err != nil {
-			a.fail(c, err)
-			return
+			return 0, nil, err
 		}
-		c.JSON(http.StatusAccepted, gin.H{"result": "accepted"})
-	}
+		return http.StatusAccepted, gin.H{"result": "accepted"}, a.cfg.LeaveHints(c.Request.Context(), w.Hint(kind))
+	})
 }
 
-func (a *API) history(c *gin.Context) {
-	limit, ok := limitParam(c, defaultEvents, maxEvents)
-	if !ok {
-		return
+func (a *API) history(c *gin.Context) (int, any, error) {
+	limit, err := limitParam(c, defaultEvents, maxEvents)
+	if err != nil {
+		return 0, nil, err
 	}
 	email, err := monitoredParam(c)
-	var events []ooo.Event
-	if err == nil {
-		events, err = a.cfg.Users.History(c.Request.Context(), email, limit)
-	}
 	if err != nil {
-		a.fail(c, err)
-		return
+		return 0, nil, err
 	}
+	events, err := a.cfg.Users.History(c.Request.Context(), email, limit)
 	if events == nil {
 		events = []ooo.Event{}
 	}
-	c.JSON(http.StatusOK, gin.H{"events": events})
+	return http.StatusOK, gin.H{"events": events}, err
 }
