@@ -86,7 +86,7 @@ func (s *Server) AddUser(u User) (User, error) {
 	if s.find(u.ID) != nil || s.find(u.UserPrincipalName) != nil {
 		return User{}, fmt.Errorf("%w: %s", ErrExists, u.UserPrincipalName)
 	}
-	a := newAccount(u)
+	a := &account{User: u, quota: newMailboxQuota(), setting: AutomaticReplies{Status: "disabled", ExternalAudience: "all"}}
 	s.byKey[strings.ToLower(u.ID)], s.byKey[strings.ToLower(u.UserPrincipalName)] = a, a
 	s.accounts = append(s.accounts, a)
 	return u, nil

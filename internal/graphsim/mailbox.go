@@ -10,15 +10,6 @@ import (
 	"time"
 )
 
-// newAccount returns an account with automatic replies disabled.
-func newAccount(u User) *account {
-	return &account{
-		User:    u,
-		quota:   newQuota(mailboxRequests, mailboxWindow, "ApplicationThrottled", "Application is over its MailboxRequests limit."),
-		setting: AutomaticReplies{Status: "disabled", ExternalAudience: "all"},
-	}
-}
-
 // inMailbox handles a call for the mailbox named in its path, within the limits of the
 // mailbox. Calls that a fault delays count towards its concurrency.
 func (s *Server) inMailbox(c *call, handle func(*call) *reply) *reply {

@@ -2,28 +2,14 @@ package graphsim
 
 import "time"
 
-// Graph's limits. Rejected requests count as well.
+// Graph's other limits.
 const (
-	appRequests = 130_000
-	appWindow   = 10 * time.Second
-
-	mailboxRequests   = 10_000
-	mailboxWindow     = 10 * time.Minute
-	mailboxConcurrent = 4
-
-	subscriptionWrites      = 500
-	subscriptionReauthorize = 1000
-	subscriptionLists       = 25
-	subscriptionWindow      = 20 * time.Second
-
-	presenceRequests = 1500
-	presenceWindow   = 30 * time.Second
-
+	mailboxConcurrent       = 4 // requests
 	subscriptionsPerMailbox = 1000
 	subscriptionsToUsers    = 100
 )
 
-// quota allows limit requests in each fixed window.
+// quota allows limit requests in each fixed window. Rejected requests count as well.
 type quota struct {
 	limit         int
 	window        time.Duration
@@ -37,19 +23,26 @@ func newQuota(limit int, window time.Duration, code, message string) *quota {
 	return &quota{limit: limit, window: window, code: code, message: message}
 }
 
-// newQuotas returns the quotas of the app, by operation. Each mailbox has one more.
+// newQuotas returns the quotas of the app, by operation.
 func newQuotas() map[string]*quota {
-	const code, message = "TooManyRequests", "Too many subscription requests."
-	writes := newQuota(subscriptionWrites, subscriptionWindow, code, message)
+	subscriptions := func(limit int) *quota {
+		return newQuota(limit, 20*time.Second, "TooManyRequests", "Too many subscription requests.")
+	}
+	writes := subscriptions(500)
 	return map[string]*quota{
-		opAll:                     newQuota(appRequests, appWindow, code, "Too many requests"),
-		opPresence:                newQuota(presenceRequests, presenceWindow, code, "Too many presence requests."),
+		opAll:                     newQuota(130_000, 10*time.Second, "TooManyRequests", "Too many requests"),
+		opPresence:                newQuota(1500, 30*time.Second, "TooManyRequests", "Too many presence requests."),
 		opSubscriptionCreate:      writes,
 		opSubscriptionRenew:       writes,
 		opSubscriptionDelete:      writes,
-		opSubscriptionList:        newQuota(subscriptionLists, subscriptionWindow, code, message),
-		opSubscriptionReauthorize: newQuota(subscriptionReauthorize, subscriptionWindow, code, message),
+		opSubscriptionList:        subscriptions(25),
+		opSubscriptionReauthorize: subscriptions(1000),
 	}
+}
+
+// newMailboxQuota returns the quota of a mailbox.
+func newMailboxQuota() *quota {
+	return newQuota(10_000, 10*time.Minute, "ApplicationThrottled", "Application is over its MailboxRequests limit.")
 }
 
 // take counts one request and rejects it if it exceeds the quota.
