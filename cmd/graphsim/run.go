@@ -96,14 +96,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, log *slog
 	if shown || err != nil {
 		return err
 	}
-	authority, err := f.authority()
-	if err != nil {
-		return err
-	}
 	sim, err := graphsim.New(graphsim.Config{
 		Addr: f.Addr, ControlAddr: f.ControlAddr, Hosts: f.Host,
 		TenantID: f.TenantID, ClientID: f.ClientID, ClientSecret: f.ClientSecret,
-		Roles: f.granted(), Authority: authority, Seed: f.Seed, TokenLifetime: f.TokenLifetime,
+		Roles: f.granted(), CAFile: f.CAFile, Seed: f.Seed, TokenLifetime: f.TokenLifetime,
 		MaxSubscription: f.MaxSubscription, MinSubscription: f.MinSubscription,
 		Log: log,
 	})

@@ -10,32 +10,33 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
+	"os"
 	"time"
 )
 
-// Authority signs the certificates of Servers. Clients that trust the authority trust each
+// authority signs the certificates of Servers. Clients that trust the authority trust each
 // Server that uses it.
-type Authority struct {
+type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority generates an authority.
-func NewAuthority() (*Authority, error) {
+func newAuthority() (*authority, error) {
 	certificate, key, err := issue(&x509.Certificate{
 		Subject:               pkix.Name{CommonName: "graphsim authority"},
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}, nil)
-	return &Authority{certificate, key}, err
+	return &authority{certificate, key}, err
 }
 
 // issue generates a key and a certificate that is valid for a year. It is self-signed if
 // parent is nil.
-func issue(template *x509.Certificate, parent *Authority) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+func issue(template *x509.Certificate, parent *authority) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -44,7 +45,7 @@ func issue(template *x509.Certificate, parent *Authority) (*x509.Certificate, *e
 	template.SerialNumber = big.NewInt(now.UnixNano())
 	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.AddDate(1, 0, 0)
 	if parent == nil {
-		parent = &Authority{template, key}
+		parent = &authority{template, key}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent.certificate, key.Public(), parent.key)
 	if err != nil {
@@ -54,38 +55,57 @@ func issue(template *x509.Certificate, parent *Authority) (*x509.Certificate, *e
 	return certificate, key, err
 }
 
-// ParseAuthority parses the output of [Authority.CertificatePEM] and [Authority.KeyPEM].
-func ParseAuthority(certificatePEM, keyPEM []byte) (*Authority, error) {
-	pair, err := tls.X509KeyPair(certificatePEM, keyPEM)
-	if err != nil {
-		return nil, err
+// openAuthority reads the authority in a PEM file, with its key in file.key, or creates it if
+// one of them does not exist. Who has the key can sign certificates that clients trust. Without
+// a file the authority is new.
+func openAuthority(file string) (*authority, error) {
+	if file == "" {
+		return newAuthority()
+	}
+	pair, err := tls.LoadX509KeyPair(file, file+".key")
+	if errors.Is(err, fs.ErrNotExist) {
+		return createAuthority(file)
 	}
 	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
 	switch {
+	case err != nil:
 	case !ok || !pair.Leaf.IsCA:
-		return nil, errors.New("not an authority of graphsim")
+		err = errors.New("not an authority of graphsim")
 	case time.Now().After(pair.Leaf.NotAfter):
-		return nil, fmt.Errorf("expired on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
+		err = fmt.Errorf("expired on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
 	}
-	return &Authority{pair.Leaf, key}, nil
+	if err != nil {
+		return nil, fmt.Errorf("%s and its .key can't be used as certificate authority, delete both to create a new one: %w", file, err)
+	}
+	return &authority{pair.Leaf, key}, nil
 }
 
-// CertificatePEM returns the certificate that clients must trust.
-func (a *Authority) CertificatePEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
-}
-
-// KeyPEM returns the private key. Its holder can sign certificates that clients trust.
-func (a *Authority) KeyPEM() ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+func createAuthority(file string) (*authority, error) {
+	a, err := newAuthority()
 	if err != nil {
 		return nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	key, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		return nil, err
+	}
+	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	if err := os.Remove(file + ".key"); err != nil && !errors.Is(err, fs.ErrNotExist) { // WriteFile keeps the mode of an existing file
+		return nil, err
+	}
+	if err := os.WriteFile(file+".key", private, 0o600); err != nil {
+		return nil, err
+	}
+	return a, os.WriteFile(file, a.certificatePEM(), 0o644)
+}
+
+// certificatePEM returns the certificate that clients must trust.
+func (a *authority) certificatePEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
 }
 
 // sign issues the certificate of a server on loopback addresses and hosts.
-func (a *Authority) sign(hosts []string) (tls.Certificate, error) {
+func (a *authority) sign(hosts []string) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "graphsim"},
 		KeyUsage:    x509.KeyUsageDigitalSignature,

@@ -44,12 +44,12 @@ type heldItem struct {
 }
 
 // newClient returns the client for notification URLs, which trusts the authority too.
-func newClient(authority *Authority) *http.Client {
+func newClient(ca *authority) *http.Client {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
-	roots.AddCert(authority.certificate)
+	roots.AddCert(ca.certificate)
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,

@@ -30,10 +30,12 @@ const stopGrace = 3 * time.Second
 
 // Config configures a Server. The zero value is usable.
 type Config struct {
-	Addr        string     // Graph and login, HTTPS; default 127.0.0.1:0
-	ControlAddr string     // control API, plain HTTP; default 127.0.0.1:0
-	Hosts       []string   // further names and addresses in the certificate
-	Authority   *Authority // signs the certificate; nil: a new one
+	Addr        string   // Graph and login, HTTPS; default 127.0.0.1:0
+	ControlAddr string   // control API, plain HTTP; default 127.0.0.1:0
+	Hosts       []string // further names and addresses in the certificate
+	// CAFile is a PEM file with the authority that signs the certificate, and CAFile.key its
+	// key. They are created if they are missing; empty: a new authority without files.
+	CAFile string
 
 	TenantID     string
 	ClientID     string
@@ -98,7 +100,8 @@ type Server struct {
 
 	graphListener   net.Listener
 	controlListener net.Listener
-	leaf            tls.Certificate // signed by cfg.Authority
+	authority       *authority
+	leaf            tls.Certificate // signed by authority
 	audiences       map[string]bool // that Graph accepts in tokens
 	key             *rsa.PrivateKey // signs tokens
 	keyID           string
@@ -118,26 +121,24 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("graphsim: %w: %w", ErrInvalid, err)
 	}
-	var err error
-	if cfg.Authority == nil {
-		cfg.Authority, err = NewAuthority()
-	}
+	ca, err := openAuthority(cfg.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("graphsim: make an authority: %w", err)
+		return nil, fmt.Errorf("graphsim: certificate authority: %w", err)
 	}
-	leaf, err := cfg.Authority.sign(cfg.Hosts)
+	leaf, err := ca.sign(cfg.Hosts)
 	if err != nil {
 		return nil, fmt.Errorf("graphsim: make a certificate: %w", err)
 	}
 	s := &Server{
-		cfg:    cfg,
-		leaf:   leaf,
-		client: newClient(cfg.Authority),
-		posts:  make(chan struct{}, maxPosts),
-		wake:   make(chan struct{}, 1),
-		keyID:  rand.Text(),
-		grants: make(map[string]*grant),
-		state:  newState(cfg.Seed),
+		cfg:       cfg,
+		authority: ca,
+		leaf:      leaf,
+		client:    newClient(ca),
+		posts:     make(chan struct{}, maxPosts),
+		wake:      make(chan struct{}, 1),
+		keyID:     rand.Text(),
+		grants:    make(map[string]*grant),
+		state:     newState(cfg.Seed),
 	}
 	if s.graphListener, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("graphsim: listen for Graph: %w", err)
@@ -222,7 +223,7 @@ func (s *Server) URL() string { return "https://" + s.graphListener.Addr().Strin
 func (s *Server) ControlURL() string { return "http://" + s.controlListener.Addr().String() }
 
 // CAPEM returns the PEM certificate of the server's authority.
-func (s *Server) CAPEM() []byte { return s.cfg.Authority.CertificatePEM() }
+func (s *Server) CAPEM() []byte { return s.authority.certificatePEM() }
 
 // TenantID returns the tenant id.
 func (s *Server) TenantID() string { return s.cfg.TenantID }
