@@ -20,7 +20,7 @@ const manyFailures = 5
 
 // callsGraph reports whether the step calls Graph, and so needs the budget.
 func (s Step) callsGraph() bool {
-	return s.Action != Nothing && s.Action != Drop && s.Action != RemoveRecord
+	return s.Action != Nothing && s.Action != Drop
 }
 
 // inBulk reports whether many mailboxes need the step at once: after a change of settings,

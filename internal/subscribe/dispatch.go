@@ -18,8 +18,9 @@ const (
 	bulkPause        = 100 * time.Millisecond // before steps in bulk look again whether others wait
 )
 
-// refreshSettings reads the settings, and schedules a plan of every mailbox if they
-// changed. It returns false if they are not known.
+// refreshSettings reads the settings, and schedules a plan of every mailbox if the URLs
+// changed; new keys and certificates come with the renewals. It returns false if the settings
+// are not known.
 func (s *Subscriber) refreshSettings(ctx context.Context) bool {
 	urls := s.cfg.URLs()
 	if urls == nil {
@@ -34,7 +35,7 @@ func (s *Subscriber) refreshSettings(ctx context.Context) bool {
 	}
 	want := &Settings{URLs: *urls, Keys: keys, Resources: s.cfg.Resources, Certificate: s.cfg.Certificate()}
 	before := s.want.Swap(want)
-	if before == nil || want.URLs != before.URLs || want.Keys.Tag() != before.Keys.Tag() || want.Certificate.ID != before.Certificate.ID {
+	if before == nil || want.URLs != before.URLs {
 		for m := range s.cfg.Registry.All() {
 			s.planNow(m.ID)
 		}
@@ -111,7 +112,7 @@ func (s *Subscriber) plan(id ooo.RecordID, want Settings) (step Step, ok bool) {
 		hints := s.cfg.Registry.Hints(id, ooo.HintSubscription)
 		step = Plan(m, want, hints, now)
 		_, notified := s.notified.Load(id)
-		if step.Action != Nothing || notified || carriedOut(hints, m, want, now) {
+		if step.Action != Nothing || notified || carriedOut(hints, m, now) {
 			return step, true
 		}
 	}

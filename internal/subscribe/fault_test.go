@@ -39,8 +39,9 @@ func TestBackoffIsSavedInRecord(t *testing.T) {
 					t.Errorf("calls = %v, want only create", calls)
 				}
 				s := f.sub(annID)
-				if s.Failures != len(calls) || s.Error == "" || s.ErrorKind != tt.kind || !s.RetryAt.After(time.Now()) || s.ID != "" {
-					t.Errorf("record = %d failures, %q, %s, next %v, want %d with %s", s.Failures, s.Error, s.ErrorKind, s.RetryAt, len(calls), tt.kind)
+				if s.Failures != len(calls) || s.Error == "" || s.ErrorKind != tt.kind || !s.RetryAt.After(time.Now()) || s.ID != "" ||
+					(s.State == ooo.SubscriptionFailed) == (name == "unanswered") {
+					t.Errorf("record = %s, %d failures, %q, %s, next %v, want %d with %s", s.State, s.Failures, s.Error, s.ErrorKind, s.RetryAt, len(calls), tt.kind)
 				}
 				if got := f.takeReads(); got != 0 {
 					t.Errorf("read %d times, want never", got)
@@ -81,20 +82,35 @@ func TestNewKindOfFailureResetsBackoff(t *testing.T) {
 	})
 }
 
-func TestFailedRenewalKeepsSubscriptionLive(t *testing.T) {
-	withCovered(t, func(t *testing.T, f *fixture) {
-		f.failBy(always(ooo.ErrRejected)) // waits up to an hour
-		advance(lifetime - 8*time.Minute)
-		if s := f.sub(annID); s.ID != "sub-1" || s.State != ooo.SubscriptionLive || s.Failures == 0 || s.Error == "" {
-			t.Errorf("record = %s %s after %d failures, want sub-1 live with the error", s.ID, s.State, s.Failures)
-		}
-		if got := f.takeCalls(); strings.Contains(got, "create") || strings.Contains(got, "delete") {
-			t.Errorf("calls = %s, want only patches", got)
-		}
-		f.failWith("")
-		advance(7 * time.Minute)
-		f.expect("sub-1", 0)
-	})
+func TestFailedStepKeepsSubscriptionLive(t *testing.T) {
+	tests := map[string]struct {
+		event func(f *fixture)
+		call  string
+		id    ooo.SubscriptionID // once it succeeds
+		reads int
+	}{
+		"renewal":     {func(*fixture) {}, "patch sub-1", "sub-1", 0},
+		"replacement": {(*fixture).dropKey, "create", "sub-2", 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			withCovered(t, func(t *testing.T, f *fixture) {
+				f.failBy(always(ooo.ErrRejected)) // waits up to an hour
+				tt.event(f)
+				advance(lifetime - 8*time.Minute)
+				if s := f.sub(annID); s.ID != "sub-1" || s.State != ooo.SubscriptionLive || s.Failures == 0 || s.Error == "" {
+					t.Errorf("record = %s %s after %d failures, want sub-1 live with the error", s.ID, s.State, s.Failures)
+				}
+				calls, _ := f.takeTimedCalls()
+				if slices.ContainsFunc(calls, func(call string) bool { return call != tt.call }) {
+					t.Errorf("calls = %v, want only %s", calls, tt.call)
+				}
+				f.failWith("")
+				advance(7 * time.Minute)
+				f.expect(tt.id, tt.reads)
+			})
+		})
+	}
 }
 
 func TestRetryAfter(t *testing.T) {
@@ -208,6 +224,10 @@ func TestFirstCreation(t *testing.T) {
 		"stopped, created without an answer":    {creations(errAnswerLost, errAnswerLost), stop, time.Minute, "", ""},
 		"stopped, neither created nor answered": {creations(errUnanswered), stop, time.Minute, "", ""},
 		"stopped, never answered":               {func(f *fixture) { f.failBy(always(errUnanswered)) }, stop, 5 * time.Minute, "", ""},
+		"stopped after a refusal, during a wait of the whole app": {creations(ooo.ErrSubscriptionDenied), func(f *fixture) {
+			f.SetWait(f.t.Context(), ooo.SubscriptionWait, time.Hour)
+			stop(f)
+		}, time.Minute, "create", ""},
 		"stopped during a wait of the whole app, with a stray": {func(f *fixture) {
 			f.SetWait(f.t.Context(), ooo.SubscriptionWait, 62*time.Second) // not a multiple of 5 s, when hints are read
 			f.addStray("stray", "")

@@ -58,10 +58,9 @@ func checkReason(sub ooo.Subscription, hints []ooo.Hint, now time.Time) Reason {
 
 // carriedOut reports whether there are hints and none of them needs a call to Graph any
 // more.
-func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, want Settings, now time.Time) bool {
+func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, now time.Time) bool {
 	return len(hints) > 0 && !slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
-		return sub.State == ooo.SubscriptionLive && slices.Contains(want.Resources, sub.Resource) &&
-			checkReason(sub, hints, now) != UpToDate
+		return sub.State == ooo.SubscriptionLive && checkReason(sub, hints, now) != UpToDate
 	})
 }
 
@@ -77,7 +76,7 @@ func (j *job) save(change func(d *mailbox.Draft)) error {
 				d.Subscriptions[i].NotifiedAt = h.At
 			}
 		}
-		if carriedOut(hints, d.Mailbox, j.want, time.Now()) {
+		if carriedOut(hints, d.Mailbox, time.Now()) {
 			d.RemoveHints(hints...)
 		}
 		if !d.Monitored() && len(d.Subscriptions) == 0 {

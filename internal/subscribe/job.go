@@ -33,7 +33,7 @@ func (j *job) run(ctx context.Context) {
 	sub := before
 	var err error
 	switch j.step.Action {
-	case Nothing, RemoveRecord: // only to be saved
+	case Nothing: // only to be saved
 		_ = j.save(func(*mailbox.Draft) {})
 		return
 	case Create:
@@ -62,9 +62,9 @@ func (j *job) run(ctx context.Context) {
 	if !ok {
 		return
 	}
-	saved := j.save(func(d *mailbox.Draft) { putSubscription(d, sub) })
+	_ = j.save(func(d *mailbox.Draft) { putSubscription(d, sub) })
 	// Graph has not announced what happened before the subscription existed.
-	if saved == nil && sub.State == ooo.SubscriptionLive && (before.State != ooo.SubscriptionLive || before.ID != sub.ID) {
+	if sub.State == ooo.SubscriptionLive && sub.ID != before.ID {
 		j.cfg.ReadNow(j.id, ooo.SourceSubscription)
 	}
 }

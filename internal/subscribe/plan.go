@@ -33,7 +33,6 @@ const (
 	Delete         Action = "delete"          // from Graph and from the record
 	DeleteReplaced Action = "delete replaced" // delete the subscription that this one replaces from Graph
 	Drop           Action = "drop"            // from the record only: Graph has none
-	RemoveRecord   Action = "remove record"   // of a mailbox that is no longer monitored
 )
 
 // Reason says why a step is needed; it is a log field and a metric label.
@@ -103,8 +102,6 @@ func steps(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) (step
 	switch {
 	case m.ID.Unresolved():
 		return nil
-	case !monitored && len(m.Subscriptions) == 0:
-		return []Step{{Action: RemoveRecord, Reason: NotMonitored}}
 	case monitored && want.Notification != "":
 		for _, resource := range want.Resources {
 			s := find(m, resource)

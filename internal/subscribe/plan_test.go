@@ -140,7 +140,6 @@ func TestPlan(t *testing.T) {
 		"stopped, creation failed":             {stopped(failed(ooo.SubscriptionErrorDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"stopped, first deletion waiting":      {stopped(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, now.Add(time.Hour)},
 		"stopped, waiting by a clock ahead":    {stopped(live(func(s *sub) { s.RetryAt = now.Add(25 * time.Hour) })), want, subscribe.Delete, subscribe.NotMonitored, never},
-		"stopped, no subscription":             {stopped(), want, subscribe.RemoveRecord, subscribe.NotMonitored, never},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -144,6 +144,7 @@ func TestResultOfUnansweredCreationStaysUntilCovered(t *testing.T) {
 			return ooo.ErrSubscriptionDenied
 		}
 	}, func(t *testing.T, f *fixture) {
+		f.hint("not listed")
 		advance(4 * time.Minute)
 		if got := f.takeCalls(); !strings.Contains(got, "list") || strings.Contains(got, "delete") {
 			t.Errorf("calls = %s, want a sweep and no deletion", got)
