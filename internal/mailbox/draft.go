@@ -40,8 +40,8 @@ func (d *Draft) EventAll(e ooo.Event) {
 	}
 }
 
-// QueueState queues the state of the mailbox for delivery under each of its addresses,
-// each with a new sequence number and webhook id. hint is the notification that
+// QueueState queues the state of the mailbox, which must be known, for delivery under each of
+// its addresses, each with a new sequence number and webhook id. hint is the notification that
 // announced the change, for the history; it is zero if there was none.
 func (d *Draft) QueueState(source ooo.Source, hint ooo.Hint, now time.Time) {
 	for i := range d.Addresses {
@@ -49,20 +49,17 @@ func (d *Draft) QueueState(source ooo.Source, hint ooo.Hint, now time.Time) {
 	}
 }
 
-// Resend queues the current state for one address again.
+// Resend queues the current state, which must be known, for one address again.
 func (d *Draft) Resend(a *ooo.Address, now time.Time) {
 	d.queue(a, ooo.EventResend, ooo.SourceRequest, ooo.Hint{}, now)
 }
 
 func (d *Draft) queue(a *ooo.Address, kind ooo.EventKind, source ooo.Source, hint ooo.Hint, now time.Time) {
-	if a.Undelivered() && a.Sequence > 0 && a.Delivery.InFlightSince.IsZero() {
+	if a.Undelivered() && a.Delivery.InFlightSince.IsZero() {
 		d.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: a.Sequence})
 	}
 	a.Queue(newWebhookID(), source, now)
-	e := ooo.Event{At: now, Kind: kind, Source: source, Sequence: a.Sequence}
-	if d.State != nil {
-		e.Away = new(d.State.Away)
-	}
+	e := ooo.Event{At: now, Kind: kind, Source: source, Sequence: a.Sequence, Away: new(d.State.Away)}
 	if source == ooo.SourceNotification {
 		e.NotifiedAt, e.NotificationID = hint.At, hint.NotificationID
 		d.Event(a, ooo.Event{At: hint.At, Kind: ooo.EventNotification, Source: source, NotificationID: hint.NotificationID, NotifiedAt: hint.At})

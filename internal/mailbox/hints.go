@@ -66,9 +66,6 @@ func (r *Registry) LeaveHints(ctx context.Context, hints ...ooo.Hint) error {
 // RemoveHints removes hints that were carried out without a save, unless they were left
 // again in the meantime.
 func (r *Registry) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
-	if len(hints) == 0 {
-		return nil
-	}
 	if err := r.cfg.Store.RemoveHints(ctx, hints...); err != nil {
 		return err
 	}
@@ -81,8 +78,7 @@ func (r *Registry) RemoveHints(ctx context.Context, hints ...ooo.Hint) error {
 // forget drops a hint that was carried out, unless a newer one has replaced it. The
 // caller must hold mu.
 func (p *partition) forget(h ooo.Hint) {
-	key := hintKey{h.Kind, h.Subject}
-	if pending, ok := p.hints[h.ID][key]; ok && pending.Nonce == h.Nonce {
+	if key := (hintKey{h.Kind, h.Subject}); p.hints[h.ID][key].Nonce == h.Nonce {
 		delete(p.hints[h.ID], key)
 		if len(p.hints[h.ID]) == 0 {
 			delete(p.hints, h.ID)
@@ -97,7 +93,7 @@ func (r *Registry) apply(hints ...ooo.Hint) {
 		isNew := false
 		r.locked(h.ID.Partition(), func(p *partition) {
 			key := hintKey{h.Kind, h.Subject}
-			if pending, ok := p.hints[h.ID][key]; ok && pending.Nonce == h.Nonce {
+			if p.hints[h.ID][key].Nonce == h.Nonce {
 				return
 			}
 			if p.hints[h.ID] == nil {

@@ -40,6 +40,9 @@ func TestWishes(t *testing.T) {
 		events, err := f.store.History(t.Context(), ann, 100)
 		for _, e := range slices.Backward(events) {
 			got = append(got, e.Kind)
+			if e.Kind == ooo.EventChanged && (e.Away == nil || !*e.Away) {
+				t.Errorf("event = %+v, want it to say away", e)
+			}
 		}
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("history = %v, %v, want %v", got, err, want)
@@ -52,8 +55,8 @@ func TestWishes(t *testing.T) {
 		if wish := f.stored(); wish.Nonce != "" {
 			t.Errorf("wish = %+v, want none", wish)
 		}
-		if n, err := f.raw.Exists(t.Context(), "om:{om}:history:"+folded).Result(); n != 0 || err != nil {
-			t.Errorf("%d histories, %v, want none", n, err)
+		if n, err := f.raw.Exists(t.Context(), "om:{om}:history:"+folded, fmt.Sprint("om:{om}:rows:", annPartition)).Result(); n != 0 || err != nil {
+			t.Errorf("history or row left: %d, %v, want none", n, err)
 		}
 	})
 	t.Run("last of many wishes wins", func(t *testing.T) {
@@ -99,6 +102,8 @@ func TestWishes(t *testing.T) {
 			}
 		}
 		f.noHints()
+		f.wish(off)
+		f.mailboxOf(bobID, "the other address", monitored)
 	})
 	t.Run("missing wish ends the monitoring", func(t *testing.T) {
 		f := monitoring(t)
@@ -154,8 +159,8 @@ func TestHints(t *testing.T) {
 	f.acquire(bobPartition) // reads the hints
 	await.True(t, "the unknown mailbox is counted", func() bool { return f.unknown.Load() == 1 })
 	first := f.Hints(h.ID, ooo.HintRead)
-	if len(first) != 1 {
-		t.Fatalf("pending = %v, want one", first)
+	if n := f.worker.hinted.Load(); len(first) != 1 || first[0].At.IsZero() || n != 1 {
+		t.Fatalf("pending = %v after %d calls, want one with a time, and one call", first, n)
 	}
 	f.Hint(h) // again, before the first was carried out
 	must.NoError(t, f.RemoveHints(t.Context(), first...))
@@ -166,6 +171,11 @@ func TestHints(t *testing.T) {
 	f.update(func(d *mailbox.Draft) { d.RemoveHints(second...) })
 	if left := f.Hints(h.ID, ooo.HintRead); len(left) != 0 {
 		t.Errorf("pending after the save = %v, want none", left)
+	}
+	f.Hint(h)
+	must.NoError(t, f.RemoveHints(t.Context(), f.Hints(h.ID, ooo.HintRead)...))
+	if left := f.Hints(h.ID, ooo.HintRead); len(left) != 0 {
+		t.Errorf("pending after the removal = %v, want none", left)
 	}
 	f.noHints()
 }

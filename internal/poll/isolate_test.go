@@ -298,6 +298,7 @@ func (s *readOnlyStore) Load(_ context.Context, p int) (store.Loaded, error) {
 func (s *readOnlyStore) Save(context.Context, store.Save) error              { return nil }
 func (s *readOnlyStore) Hints(context.Context) ([]ooo.Hint, error)           { return nil, nil }
 func (s *readOnlyStore) PutReads(context.Context, map[int]store.Reads) error { return nil }
+func (s *readOnlyStore) RemoveHints(context.Context, ...ooo.Hint) error      { return nil }
 func (s *readOnlyStore) Listen(ctx context.Context, _ func(store.Message)) error {
 	<-ctx.Done()
 	return nil
