@@ -141,22 +141,20 @@ func (r *Receiver) verifyContent(ctx context.Context, content jsontext.Value, to
 	if tokenErr != nil && !errors.Is(tokenErr, ErrNoMetadata) {
 		return badToken
 	}
+	var contentErr error
 	if content != nil {
-		err := ctx.Err()
-		if err == nil {
-			_, err = r.cfg.Certificates.decrypt(content)
-		}
-		switch {
-		case errors.Is(err, errBadContent):
-			return badSignature
-		case errors.Is(err, errUnknownCertificate) && tokenErr == nil:
-			return undecryptable
-		case err != nil:
+		if ctx.Err() != nil { // there is no time left to decrypt it
 			return unverified
 		}
+		_, contentErr = r.cfg.Certificates.decrypt(content)
 	}
-	if tokenErr != nil {
+	switch {
+	case errors.Is(contentErr, errBadContent):
+		return badSignature
+	case tokenErr != nil: // the tokens could not be checked
 		return unverified
+	case errors.Is(contentErr, errUnknownCertificate):
+		return undecryptable
 	}
 	return accepted
 }
