@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -148,17 +149,18 @@ func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) er
 	if err != nil {
 		return err
 	}
-	notifications = r.verifyContents(ctx, notifications, c.Tokens, counts)
-	if len(notifications) > 0 {
-		if err := r.storeHints(ctx, began, len(notifications), hintsFor(notifications, time.Now())); err != nil {
-			return fmt.Errorf("hints: %w", err)
-		}
-	}
+	r.verifyContents(ctx, notifications, c.Tokens)
 	for _, n := range notifications {
 		if n.verdict == accepted && n.event != "" {
 			n.verdict = lifecycle
 		}
 		counts[n.verdict]++
+	}
+	trusted := slices.DeleteFunc(notifications, func(n notification) bool { return !n.verdict.trusted() })
+	if len(trusted) > 0 {
+		if err := r.storeHints(ctx, began, len(trusted), hintsFor(trusted, time.Now())); err != nil {
+			return fmt.Errorf("hints: %w", err)
+		}
 	}
 	r.report(ctx, counts) // not before: what is not stored comes again
 	return nil

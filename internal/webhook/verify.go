@@ -79,11 +79,11 @@ func (r *Receiver) verifyClientStates(ctx context.Context, items jsontext.Value,
 	return found, err
 }
 
-// verifyContents returns the notifications that are trusted by the validation tokens and their
-// encrypted content too, and adds the others to counts.
-func (r *Receiver) verifyContents(ctx context.Context, found []notification, validationTokens jsontext.Value, counts map[verdict]int) []notification {
+// verifyContents sets the verdicts on notifications by the validation tokens of their request and
+// by their encrypted content.
+func (r *Receiver) verifyContents(ctx context.Context, found []notification, validationTokens jsontext.Value) {
 	if len(found) == 0 || r.cfg.Tokens == nil {
-		return found
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
@@ -92,18 +92,11 @@ func (r *Receiver) verifyContents(ctx context.Context, found []notification, val
 	if tokenErr != nil && len(tokens) > 0 {
 		r.cfg.Log.DebugContext(ctx, "validation tokens not accepted", "err", tokenErr)
 	}
-	trusted := found[:0]
-	for _, n := range found {
-		if len(tokens) > 0 || n.content != nil { // only resource data needs tokens
+	for i := range found {
+		if n := &found[i]; len(tokens) > 0 || n.content != nil { // only resource data needs tokens
 			n.verdict = r.verifyContent(ctx, n.content, tokenErr)
 		}
-		if n.verdict.trusted() {
-			trusted = append(trusted, n)
-		} else {
-			counts[n.verdict]++
-		}
 	}
-	return trusted
 }
 
 // maxID is the longest id that is stored. Graph's are GUIDs.
