@@ -10,19 +10,23 @@ import (
 // maxEcho is the longest validation token that is echoed, in bytes.
 const maxEcho = 4 << 10
 
-// handshake returns the validation token of a query, decoded once: a plus is a space.
-// present reports whether the query has one, ok whether it may be echoed: Graph's is
-// plain text, so anything that could be markup or a header is refused.
-func handshake(query string) (token string, present, ok bool) {
+// handshake returns the validation token of a query, decoded once: a plus is a space. One that
+// can't be decoded is empty. It returns false if the query has none.
+func handshake(query string) (token string, ok bool) {
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		if name, _ := url.QueryUnescape(name); name != "validationToken" {
 			continue
 		}
-		token, err := url.QueryUnescape(value)
-		ok := err == nil && token != "" && len(token) <= maxEcho && utf8.ValidString(token) &&
-			!strings.ContainsAny(token, "<>") && !strings.ContainsFunc(token, unicode.IsControl)
-		return token, true, ok
+		token, _ = url.QueryUnescape(value)
+		return token, true
 	}
-	return "", false, false
+	return "", false
+}
+
+// mayEcho reports whether a token may be Graph's, which is plain text. Anything that could be
+// markup or a header is refused.
+func mayEcho(token string) bool {
+	return token != "" && len(token) <= maxEcho && utf8.ValidString(token) &&
+		!strings.ContainsAny(token, "<>") && !strings.ContainsFunc(token, unicode.IsControl)
 }

@@ -101,14 +101,14 @@ func (r *Receiver) handle(c *gin.Context) {
 	if !r.cfg.Public.Admits(w, request) {
 		return
 	}
-	token, present, ok := handshake(request.URL.RawQuery)
+	token, isHandshake := handshake(request.URL.RawQuery)
 	switch {
 	case request.Method != http.MethodPost:
 		c.Header("Allow", http.MethodPost)
 		server.Refuse(w, request, http.StatusMethodNotAllowed)
-	case present && !ok:
+	case isHandshake && !mayEcho(token):
 		server.Refuse(w, request, http.StatusBadRequest)
-	case present:
+	case isHandshake:
 		if request.ContentLength != 0 {
 			c.Header("Connection", "close") // the body is neither read nor waited for
 		}
