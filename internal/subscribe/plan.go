@@ -78,53 +78,53 @@ type Step struct {
 // stays covered. Steps in bulk come last, so that the check of one subscription does not
 // delay the renewal of another.
 func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
-	first := Step{Action: Nothing, Reason: UpToDate}
+	chosen := Step{Action: Nothing, Reason: UpToDate}
+	var next time.Time // the earliest of all
 	for _, step := range steps(m, want, hints, now) {
 		if step.Action != Nothing && !step.inBulk(now) {
 			return step
 		}
-		next := first.Next
 		if next.IsZero() || !step.Next.IsZero() && step.Next.Before(next) {
 			next = step.Next
 		}
-		if first.Action == Nothing {
-			first = step
+		if chosen.Action == Nothing {
+			chosen = step
 		}
-		first.Next = next
 	}
-	return first
+	chosen.Next = next
+	return chosen
 }
 
 // steps returns what each subscription of m needs, and each missing one, with those first that
 // take precedence.
 func steps(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) (steps []Step) {
-	monitored, covered := m.Monitored(), true
-	switch {
-	case m.ID.Unresolved():
+	if m.ID.Unresolved() {
 		return nil
-	case monitored && want.Notification != "":
-		for _, resource := range want.Resources {
-			s := find(m, resource)
-			step := planCover(s, want, hints, now)
-			if step.inBulk(now) {
-				step.Next = s.RenewAt
-			}
-			steps = append(steps, step)
-			covered = covered && s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now)
+	}
+	var wanted []string // resources
+	if m.Monitored() && want.Notification != "" {
+		wanted = want.Resources
+	}
+	removal := NotWanted
+	if !m.Monitored() {
+		removal = NotMonitored
+	}
+	isLive := func(s ooo.Subscription) bool { return s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now) }
+	covered := true
+	for _, resource := range wanted {
+		s := find(m, resource)
+		step := planCover(s, want, hints, now)
+		if step.inBulk(now) {
+			step.Next = s.RenewAt // the renewal does not wait behind other steps in bulk
 		}
+		steps = append(steps, step)
+		covered = covered && isLive(s)
 	}
 	for _, s := range m.Subscriptions {
-		reason := NotWanted
-		switch {
-		case !monitored:
-			reason = NotMonitored
-		case want.Notification == "":
-		case slices.Contains(want.Resources, s.Resource):
-			continue
-		case !covered && s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now):
-			continue // until the subscriptions that take its place exist
+		keep := slices.Contains(wanted, s.Resource) || isLive(s) && !covered // until those that take its place exist
+		if !keep {
+			steps = append(steps, planRemoval(s, want, removal, now))
 		}
-		steps = append(steps, planRemoval(s, want, reason, now))
 	}
 	return steps
 }
