@@ -41,12 +41,8 @@ func (s *Subscriber) notifiedOutdated(h ooo.Hint) bool {
 func checkReason(sub ooo.Subscription, hints []ooo.Hint, now time.Time) Reason {
 	reason := UpToDate
 	for _, h := range hints {
-		seen := now.Add(-now.Sub(h.SeenAt)) // by the present wall clock, which may have been set since
-		if h.Subject == string(ooo.ReauthorizationRequired) && sub.RenewedAt.After(sub.CreatedAt) {
-			seen = seen.Add(-reauthorizeInterval)
-		}
 		switch {
-		case !sub.RenewedAt.Before(seen) && !sub.RenewedAt.After(now): // not by a clock that was ahead
+		case confirmedSince(sub, h, now):
 		case h.Subject == string(ooo.SubscriptionWasRemoved):
 			return RemovalAnnounced
 		default:
@@ -54,6 +50,15 @@ func checkReason(sub ooo.Subscription, hints []ooo.Hint, now time.Time) Reason {
 		}
 	}
 	return reason
+}
+
+// confirmedSince reports whether Graph has renewed sub since its owner saw h.
+func confirmedSince(sub ooo.Subscription, h ooo.Hint, now time.Time) bool {
+	elapsed := now.Sub(h.SeenAt) // whatever the wall clock did meanwhile
+	if h.Subject == string(ooo.ReauthorizationRequired) && sub.RenewedAt.After(sub.CreatedAt) {
+		elapsed += reauthorizeInterval
+	}
+	return !sub.RenewedAt.Before(now.Add(-elapsed)) && !sub.RenewedAt.After(now) // later than now: by a clock that was ahead
 }
 
 // carriedOut reports whether there are hints and none of them needs a call to Graph any

@@ -171,7 +171,6 @@ func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time
 
 // planCover plans what the subscription to a wanted resource needs.
 func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Time) Step {
-	emergency, check := !now.Before(after(s, emergencyPart)), checkReason(s, hints, now)
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	newURL := s.ErrorKind == ooo.SubscriptionErrorHandshake && s.ID == "" && s.NotificationURL != want.Notification
 	switch {
@@ -187,17 +186,22 @@ func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Tim
 		return step(Create, RetryDue)
 	case !s.ExpiresAt.After(now):
 		return step(Create, Expired)
+	}
+	due := !s.RenewAt.After(now)
+	emergency := !now.Before(after(s, emergencyPart))
+	check := checkReason(s, hints, now)
+	switch {
 	case s.NotificationURL != want.Notification:
 		return step(Renew, URLChanged)
-	case check != UpToDate && s.RenewAt.After(now): // otherwise the renewal checks it
+	case !due && check != UpToDate: // otherwise the renewal checks it
 		return step(Renew, check)
 	case !want.Keys.Accepts(s.KeyTag):
 		return step(Replace, KeyDropped)
-	case (s.CertificateID == "") != (want.Certificate.ID == "") && !emergency:
+	case !emergency && (s.CertificateID == "") != (want.Certificate.ID == ""):
 		return step(Replace, DataChanged)
-	case s.Replaces != "" && s.RenewAt.After(now): // its deletion may keep failing: renewal comes first
+	case !due && s.Replaces != "": // its deletion may keep failing: renewal comes first
 		return step(DeleteReplaced, Superseded)
-	case s.RenewAt.After(now):
+	case !due:
 		return Step{Action: Nothing, Reason: UpToDate, Next: s.RenewAt}
 	case emergency:
 		return step(Renew, Emergency)
