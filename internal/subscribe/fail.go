@@ -1,7 +1,6 @@
 package subscribe
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -43,9 +42,9 @@ func failureKindOf(err error) failureKind {
 	return unavailable
 }
 
-// fail returns sub with the failure and the time of the next try. Each kind of failure
+// failed returns sub with the failure and the time of the next try. Each kind of failure
 // starts with its own first wait, whatever failed before it.
-func (j *job) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Subscription {
+func (j *job) failed(sub ooo.Subscription, err error) ooo.Subscription {
 	if errors.Is(err, ooo.ErrSubscriptionGone) { // the next plan creates it again
 		sub.ID, sub.State = "", ooo.SubscriptionRemoved
 		clearFailure(&sub)
@@ -73,7 +72,6 @@ func (j *job) fail(ctx context.Context, sub ooo.Subscription, err error) ooo.Sub
 	switch {
 	case ok && throttled.WholeApp: // exactly as asked: the cause is not this mailbox
 		wait = throttled.After
-		j.cfg.Owners.SetWait(ctx, ooo.SubscriptionWait, wait)
 	case ok: // at least as asked: Graph may ask for the same few seconds for hours
 		wait = max(wait, throttled.After)
 	}

@@ -25,48 +25,60 @@ type job struct {
 // after any other error the owner of the mailbox plans again. Saving fails only if this
 // replica has lost the mailbox.
 func (j *job) run(ctx context.Context) {
-	if j.step.Reason == Unrecorded {
+	switch {
+	case j.step.Reason == Unrecorded:
 		j.runStray(ctx)
+		return
+	case j.step.Action == Nothing: // only to be saved
+		_ = j.save(func(*mailbox.Draft) {})
 		return
 	}
 	before := j.step.Subscription
-	sub := before
-	var err error
-	switch j.step.Action {
-	case Nothing: // only to be saved
-		_ = j.save(func(*mailbox.Draft) {})
-		return
-	case Create:
-		sub, err = j.create(ctx, before)
-	case Replace:
-		if sub, err = j.create(ctx, before); err != nil && sub.Replaces == before.ID {
-			sub = before // it still exists
-		}
-	case Renew:
-		sub, err = j.renew(ctx, before)
-	case DeleteReplaced:
-		if err = j.delete(ctx, before.Replaces); err == nil {
-			sub.Replaces = ""
-			if sub.State == ooo.SubscriptionLive { // its last failure was one of this deletion
-				clearFailure(&sub)
-			}
-		}
-	case Delete:
-		if err = j.delete(ctx, before.ID); err == nil {
-			sub.State = ""
-		}
-	case Drop:
-		sub.State = ""
-	}
-	sub, ok := j.report(ctx, sub, err)
-	if !ok {
+	sub, err := j.call(ctx, before)
+	if abandoned(ctx, err) {
 		return
 	}
+	if err != nil {
+		sub = j.failed(sub, err)
+	}
+	j.report(ctx, err)
 	_ = j.save(func(d *mailbox.Draft) { putSubscription(d, sub) })
-	// Graph has not announced what happened before the subscription existed.
-	if sub.State == ooo.SubscriptionLive && sub.ID != before.ID {
+	created := sub.State == ooo.SubscriptionLive && sub.ID != before.ID
+	if created { // Graph has not announced what happened before
 		j.cfg.ReadNow(j.id, ooo.SourceSubscription)
 	}
+}
+
+// call makes the calls of the step and returns the subscription after them, without a state
+// if there is none any more.
+func (j *job) call(ctx context.Context, sub ooo.Subscription) (ooo.Subscription, error) {
+	switch j.step.Action {
+	case Create:
+		return j.create(ctx, sub)
+	case Replace:
+		created, err := j.create(ctx, sub)
+		if err != nil && created.Replaces == sub.ID {
+			return sub, err // it still exists
+		}
+		return created, err
+	case Renew:
+		return j.renew(ctx, sub)
+	case DeleteReplaced:
+		if err := j.delete(ctx, sub.Replaces); err != nil {
+			return sub, err
+		}
+		sub.Replaces = ""
+		if sub.State == ooo.SubscriptionLive { // its last failure was one of this deletion
+			clearFailure(&sub)
+		}
+		return sub, nil
+	case Delete:
+		if err := j.delete(ctx, sub.ID); err != nil {
+			return sub, err
+		}
+	}
+	sub.State = "" // Delete and Drop
+	return sub, nil
 }
 
 // putSubscription puts a subscription into a record, sorted by resource, or removes one
@@ -225,24 +237,28 @@ func clearFailure(sub *ooo.Subscription) {
 	sub.Error, sub.Failures, sub.RetryAt, sub.ErrorKind = "", 0, time.Time{}, ""
 }
 
-// report logs and counts the result of the step and returns sub with its failure, if it
-// failed. Only the first failure of a kind in a row is logged. report returns false if the
-// step must be planned again as if it had not begun.
-func (j *job) report(ctx context.Context, sub ooo.Subscription, err error) (_ ooo.Subscription, ok bool) {
-	if errors.Is(err, errWholeAppWaits) || errors.Is(err, ooo.ErrNotOwner) || errors.Is(err, ooo.ErrNotMonitored) || err != nil && ctx.Err() != nil {
-		return sub, false
-	}
-	step := j.step
+// abandoned reports whether a step ended with err because this replica may not carry it out
+// now. It is then planned again as if it had not begun.
+func abandoned(ctx context.Context, err error) bool {
+	stopping := err != nil && ctx.Err() != nil
+	return stopping || errors.Is(err, errWholeAppWaits) || errors.Is(err, ooo.ErrNotOwner) || errors.Is(err, ooo.ErrNotMonitored)
+}
+
+// report logs and counts the result of the step, and makes all replicas wait if Graph asked
+// for it. Only the first failure of a kind in a row is logged.
+func (j *job) report(ctx context.Context, err error) {
+	step, before := j.step, j.step.Subscription
 	j.cfg.OnStep(step, err)
-	attrs := []any{"mailbox", j.id, "action", step.Action, "reason", step.Reason, "resource", step.Subscription.Resource}
+	attrs := []any{"mailbox", j.id, "action", step.Action, "reason", step.Reason, "resource", before.Resource}
 	switch {
 	case err == nil:
 		j.cfg.Log.InfoContext(ctx, "subscription", attrs...)
-		return sub, true
 	case errors.Is(err, ooo.ErrSubscriptionGone):
 		j.cfg.Log.InfoContext(ctx, "subscription gone", attrs...)
-	case step.Subscription.Failures == 0 || step.Subscription.ErrorKind != failureKindOf(err).kind:
+	case before.Failures == 0 || before.ErrorKind != failureKindOf(err).kind:
 		j.cfg.Log.WarnContext(ctx, "subscription step failed, retrying", append(attrs, "err", err)...)
 	}
-	return j.fail(ctx, sub, err), true
+	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok && throttled.WholeApp {
+		j.cfg.Owners.SetWait(ctx, ooo.SubscriptionWait, throttled.After)
+	}
 }

@@ -217,7 +217,7 @@ func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Tim
 // lifetime earlier, so that those created together are not renewed together. If it needs
 // something that can't be patched, it is replaced at that time instead. Half-way from there
 // to its expiry is an emergency: then it is renewed as it is, because a replacement may
-// keep failing. While a renewal fails, [job.fail] shortens the waits before it expires.
+// keep failing. While a renewal fails, [job.failed] shortens the waits before it expires.
 // After a change of the lifecycle URL, [lifecycleSpread] replaces it earlier.
 //
 // With two thirds, a lifetime of 4200 minutes is renewed after 1.6 to 1.9 days and leaves 23

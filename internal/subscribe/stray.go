@@ -34,9 +34,10 @@ func planStray(m *ooo.Mailbox, h ooo.Hint) Step {
 func (j *job) runStray(ctx context.Context) {
 	if j.step.Action == Delete {
 		err := j.delete(ctx, j.step.Subscription.ID)
-		if _, ok := j.report(ctx, j.step.Subscription, err); !ok {
+		if abandoned(ctx, err) {
 			return
 		}
+		j.report(ctx, err)
 	}
 	schedule.Retry(ctx, 50*time.Millisecond, time.Second, func(int) error { return j.cfg.Registry.RemoveHints(ctx, j.step.stray) })
 }
