@@ -129,7 +129,7 @@ func (e *apiError) meaning(op operation) error {
 	case e.status == http.StatusTooManyRequests:
 		return &ooo.Throttled{After: cmp.Or(e.retryAfter, defaultWait), WholeApp: e.isAppLimit(op)}
 	case (e.status == http.StatusServiceUnavailable || e.status == http.StatusGatewayTimeout) && e.retryAfter > 0:
-		return &ooo.Throttled{After: e.retryAfter, WholeApp: e.isAppLimit(op)}
+		return &ooo.Throttled{After: e.retryAfter, WholeApp: e.isAppLimit(op), Busy: true}
 	case e.effectiveStatus() == http.StatusUnauthorized:
 		return ooo.ErrUnauthorized
 	case e.foreign || e.status < 400:

@@ -167,7 +167,7 @@ func TestTranslateWaits(t *testing.T) {
 			}
 			want := ooo.ErrUnavailable
 			if tt.after > 0 {
-				want = &ooo.Throttled{After: tt.after, WholeApp: tt.app}
+				want = &ooo.Throttled{After: tt.after, WholeApp: tt.app, Busy: tt.status >= 503}
 			}
 			checkError(t, "Translate", graph.Translate(tt.operation, tt.status, body, tt.wait, now), want)
 		})

@@ -78,6 +78,7 @@ var (
 type Throttled struct {
 	After    time.Duration // at least this long; above 0
 	WholeApp bool          // the whole app must wait, not one mailbox
+	Busy     bool          // by 503 or 504: even with WholeApp, perhaps only the server of one mailbox is busy
 }
 
 func (t *Throttled) Error() string {

@@ -70,7 +70,7 @@ func (j *job) failed(sub ooo.Subscription, err error) ooo.Subscription {
 	}
 	throttled, ok := errors.AsType[*ooo.Throttled](err)
 	switch {
-	case ok && throttled.WholeApp: // exactly as asked: the cause is not this mailbox
+	case ok && throttled.WholeApp && !throttled.Busy: // exactly as asked: the cause is not this mailbox
 		wait = throttled.After
 	case ok: // at least as asked: Graph may ask for the same few seconds for hours
 		wait = max(wait, throttled.After)

@@ -114,11 +114,13 @@ func TestFailedStepKeepsSubscriptionLive(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	for name, whole := range map[string]bool{"for this call": false, "for the whole app": true} {
+	for name, throttled := range map[string]ooo.Throttled{
+		"for this call": {}, "for the whole app": {WholeApp: true}, "busy": {WholeApp: true, Busy: true},
+	} {
 		t.Run(name, func(t *testing.T) {
-			withUncovered(t, func(f *fixture) {
-				f.failWith("", fmt.Errorf("429: %w", &ooo.Throttled{After: 5 * time.Minute, WholeApp: whole}))
-			}, func(t *testing.T, f *fixture) {
+			throttled.After = 5 * time.Minute
+			whole := throttled.WholeApp && !throttled.Busy
+			withUncovered(t, func(f *fixture) { f.failWith("", fmt.Errorf("429: %w", &throttled)) }, func(t *testing.T, f *fixture) {
 				advance(time.Second)
 				bob := idOf("bob")
 				f.monitor(bob, true)
@@ -141,6 +143,17 @@ func TestRetryAfter(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestBusyGraphIsCalledRarely(t *testing.T) {
+	busy := func(f *fixture) { f.failBy(always(&ooo.Throttled{After: 5 * time.Minute, WholeApp: true, Busy: true})) }
+	withUncovered(t, busy, func(t *testing.T, f *fixture) {
+		f.monitorMany(200)
+		advance(time.Minute)
+		if got := strings.Count(f.takeCalls(), "create"); got < 20 || got > 40 {
+			t.Errorf("%d creations in a minute, want one each 2 s", got)
+		}
+	})
 }
 
 // Another mailbox's call is throttled while Graph refuses the requested lifetime.

@@ -244,6 +244,10 @@ func abandoned(ctx context.Context, err error) bool {
 	return stopping || errors.Is(err, errWholeAppWaits) || errors.Is(err, ooo.ErrNotOwner) || errors.Is(err, ooo.ErrNotMonitored)
 }
 
+// busyWait is how long the others wait, at most, after Graph was busy during one call. Perhaps only
+// this mailbox is: one that is being moved must not hold up their subscriptions.
+const busyWait = 2 * time.Second
+
 // report logs and counts the result of the step, and makes all replicas wait if Graph asked
 // for it. Only the first failure of a kind in a row is logged.
 func (j *job) report(ctx context.Context, err error) {
@@ -259,6 +263,10 @@ func (j *job) report(ctx context.Context, err error) {
 		j.cfg.Log.WarnContext(ctx, "subscription step failed, retrying", append(attrs, "err", err)...)
 	}
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok && throttled.WholeApp {
-		j.cfg.Owners.SetWait(ctx, ooo.SubscriptionWait, throttled.After)
+		wait := throttled.After
+		if throttled.Busy {
+			wait = min(wait, busyWait)
+		}
+		j.cfg.Owners.SetWait(ctx, ooo.SubscriptionWait, wait)
 	}
 }
