@@ -33,8 +33,8 @@ func newAPIError(status int, body []byte, retryAfter string, now time.Time) *api
 	e := &apiError{status: status, retryAfter: schedule.RetryAfter(retryAfter, now, minWait, maxWait)}
 	var fields map[string]json.RawMessage
 	isJSON := json.Unmarshal(body, &fields) == nil
-	// Graph's body is {"error":{...}}, if it is not empty.
-	e.foreign = len(body) > 0 && !isJSON || len(fields) > 0 && !bytes.HasPrefix(fields["error"], []byte("{"))
+	empty := len(body) == 0 || isJSON && len(fields) == 0
+	e.foreign = !empty && !bytes.HasPrefix(fields["error"], []byte("{")) // Graph's is {"error":{...}}
 	var answer struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
@@ -135,19 +135,14 @@ func (e *apiError) meaning(op operation) error {
 	case e.foreign || e.status < 400:
 		return ooo.ErrUnavailable
 	}
-	for _, m := range meanings {
-		switch {
-		case m.ops != nil && !slices.Contains(m.ops, op),
-			m.status != 0 && m.status != e.effectiveStatus(),
-			m.code != "" && !e.hasCode(m.code),
-			m.message != nil && !m.message.MatchString(e.message):
-		case m.build != nil:
-			return m.build(e)
-		default:
-			return m.err
-		}
+	i := slices.IndexFunc(meanings, func(m meaning) bool { return m.matches(e, op) })
+	switch {
+	case i < 0:
+		return ooo.ErrUnavailable
+	case meanings[i].build != nil:
+		return meanings[i].build(e)
 	}
-	return ooo.ErrUnavailable
+	return meanings[i].err
 }
 
 var (
@@ -155,16 +150,26 @@ var (
 	subscriptionOps = []operation{opCreate, opRenew, opDelete, opList}
 )
 
-// meanings maps Graph's error answers to errors. The first matching row counts; an answer
-// that matches none is [ooo.ErrUnavailable].
-var meanings = []struct {
+// meaning is an error for the answers that match all of its conditions.
+type meaning struct {
 	ops     []operation    // nil: any
 	status  int            // the effective one; 0: any
 	code    string         // or several, see hasCode; empty: any
 	message *regexp.Regexp // nil: any
 	err     error
 	build   func(*apiError) error // instead of err
-}{
+}
+
+func (m meaning) matches(e *apiError, op operation) bool {
+	return (m.ops == nil || slices.Contains(m.ops, op)) &&
+		(m.status == 0 || m.status == e.effectiveStatus()) &&
+		(m.code == "" || e.hasCode(m.code)) &&
+		(m.message == nil || m.message.MatchString(e.message))
+}
+
+// meanings maps Graph's error answers to errors. The first matching row counts; an answer
+// that matches none is [ooo.ErrUnavailable].
+var meanings = []meaning{
 	{ops: mailboxOps, code: `MailboxNotEnabledForRESTAPI|MailboxNotSupportedForRESTAPI|ErrorNonExistentMailbox`, err: ooo.ErrNoMailbox},
 	{ops: mailboxOps, status: http.StatusNotFound, err: ooo.ErrUserGone,
 		code: `ResourceNotFound|Request_ResourceNotFound|ErrorInvalidUser|ErrorItemNotFound|` + extensionError},
