@@ -16,8 +16,8 @@ import (
 
 // token is an access token.
 type token struct {
-	header  string // "Bearer …"
-	fetched time.Time
+	header  string    // "Bearer …"
+	fetched time.Time // has a monotonic reading, like expires: the wall clock may jump
 	expires time.Time
 }
 
