@@ -43,18 +43,14 @@ func (before dueTime) update(a *ooo.Address, now time.Time) dueTime {
 	if !before.at.IsZero() && before.inFlight.Equal(d.InFlightSince) && before.next.Equal(d.NextAttemptAt) {
 		return before
 	}
-	wait := time.Duration(0)
-	if !d.InFlightSince.IsZero() {
-		wait = max(wait, min(d.InFlightSince.Add(abandonedTime).Sub(now), abandonedTime))
+	longest := failedMost
+	if d.Throttled || d.State == ooo.DeliveryRefused { // a refusal may come with a Retry-After too
+		longest = retryAfterMost
 	}
-	if !d.NextAttemptAt.IsZero() {
-		longest := failedMost
-		if d.Throttled || d.State == ooo.DeliveryRefused { // a refusal may come with a Retry-After too
-			longest = retryAfterMost
-		}
-		wait = max(wait, min(d.NextAttemptAt.Sub(now), longest))
-	}
-	return dueTime{inFlight: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(wait)}
+	// Both are negative if their time is zero.
+	abandoned := min(d.InFlightSince.Add(abandonedTime).Sub(now), abandonedTime)
+	backoff := min(d.NextAttemptAt.Sub(now), longest)
+	return dueTime{inFlight: d.InFlightSince, next: d.NextAttemptAt, at: now.Add(max(abandoned, backoff, 0))}
 }
 
 // attempt is one try to send a state to the mediator.
