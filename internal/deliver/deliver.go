@@ -118,27 +118,10 @@ func (d *Deliverer) Backlog(now time.Time) schedule.Backlog { return d.queue.Bac
 func (d *Deliverer) Refresh(id ooo.RecordID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before, pending, now := d.pending[id], map[string]dueTime{}, time.Now()
-	if m, ok := d.cfg.Registry.Get(id); ok {
-		for i := range m.Addresses {
-			if a := &m.Addresses[i]; a.Undelivered() && m.State != nil {
-				pending[a.Folded()] = d.due(key{id, a.Folded()}, a, now)
-			}
-		}
-		for _, h := range d.cfg.Registry.Hints(id, ooo.HintResend) {
-			pending[h.Subject] = dueTime{at: now}
-		}
-	}
+	now := time.Now()
+	before, pending := d.pending[id], d.dueTimes(id, now)
 	for address, due := range pending {
-		k, behind := key{id, address}, now.Add(beginRetry)
-		if _, busy := d.inFlight[k]; busy {
-			continue
-		}
-		if d.slow.Contains(k) && due.at.Before(behind) { // behind the slow ones that take has postponed
-			d.queue.Sooner(k, behind)
-		} else {
-			d.queue.Set(k, due.at)
-		}
+		d.schedule(key{id, address}, due.at, now)
 	}
 	for address, due := range before {
 		if _, still := pending[address]; still {
@@ -156,6 +139,39 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 	}
 	if len(pending) > 0 {
 		d.pending[id] = pending
+	}
+}
+
+// dueTimes returns when the addresses of a mailbox are due that have a state to deliver or resend.
+// The caller must hold mu.
+func (d *Deliverer) dueTimes(id ooo.RecordID, now time.Time) map[string]dueTime {
+	pending := map[string]dueTime{}
+	m, ok := d.cfg.Registry.Get(id)
+	if !ok {
+		return pending
+	}
+	for i := range m.Addresses {
+		if a := &m.Addresses[i]; a.Undelivered() && m.State != nil {
+			pending[a.Folded()] = d.due(key{id, a.Folded()}, a, now)
+		}
+	}
+	for _, h := range d.cfg.Registry.Hints(id, ooo.HintResend) {
+		pending[h.Subject] = dueTime{at: now}
+	}
+	return pending
+}
+
+// schedule schedules the next delivery for an address, unless one is in flight: its end schedules
+// the next. The caller must hold mu.
+func (d *Deliverer) schedule(k key, at, now time.Time) {
+	if _, busy := d.inFlight[k]; busy {
+		return
+	}
+	behind := now.Add(beginRetry)
+	if d.slow.Contains(k) && at.Before(behind) { // behind the slow ones that take has postponed
+		d.queue.Sooner(k, behind)
+	} else {
+		d.queue.Set(k, at)
 	}
 }
 
@@ -206,15 +222,17 @@ func (d *Deliverer) ready() bool {
 func (d *Deliverer) take() (key, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now, left := time.Now(), max(cap(d.slots)-max(cap(d.slots)/4, 1), 1)
+	now := time.Now()
+	forOthers := max(cap(d.slots)/4, 1)
+	forSlow := max(cap(d.slots)-forOthers, 1)
 	for k := range d.inFlight {
 		if d.slow.Contains(k) {
-			left--
+			forSlow--
 		}
 	}
 	for due := d.queue.Take(now, 1); len(due) > 0; due = d.queue.Take(now, 1) {
 		k := due[0]
-		if d.slow.Contains(k) && left <= 0 {
+		if d.slow.Contains(k) && forSlow <= 0 {
 			d.queue.Set(k, now.Add(beginRetry))
 			continue
 		}
