@@ -3,6 +3,7 @@ package deliver
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -35,6 +36,12 @@ func (a Answer) problem() error {
 	return fmt.Errorf("the mediator answered %d %s", a.code, http.StatusText(a.code))
 }
 
+// refused reports whether the mediator does not accept the state. It answers 403 while its voice
+// mail server is down, so that is no refusal.
+func (a Answer) refused() bool {
+	return slices.Contains([]int{400, 401, 404, 405, 410, 422}, a.code)
+}
+
 // result is what an answer means for an address. It is zero if nothing was sent.
 type result struct {
 	state     ooo.DeliveryState // delivered, refused, or pending: it is retried
@@ -53,26 +60,19 @@ func (a Answer) result(address *ooo.Address) result {
 	case a.code/100 == 2:
 		return result{state: ooo.DeliveryDelivered}
 	}
-	before := address.Delivery
-	r := result{state: ooo.DeliveryPending, problem: a.problem().Error(), failures: 1}
-	switch a.code {
-	case 400, 401, 404, 405, 410, 422:
-		// The mediator does not accept this state. It answers 403 while its voice mail
-		// server is down, so that is no refusal.
-		r.state = ooo.DeliveryRefused
+	refused, refusedBefore := a.refused(), address.Delivery.State == ooo.DeliveryRefused
+	r := result{problem: a.problem().Error(), failures: 1}
+	if refused == refusedBefore { // each kind of failure starts with its own first wait
+		r.failures += address.Delivery.Failures
 	}
-	// Each kind of failure starts with its own first wait.
-	if (before.State == ooo.DeliveryRefused) == (r.state == ooo.DeliveryRefused) {
-		r.failures += before.Failures
-	}
-	if r.state == ooo.DeliveryRefused {
-		r.wait = schedule.Doubling(r.failures, refusedFirst, refusedMost)
+	if refused {
+		r.state, r.wait = ooo.DeliveryRefused, schedule.Doubling(r.failures, refusedFirst, refusedMost)
 	} else {
-		r.wait = schedule.Backoff(r.failures, failedFirst, failedMost)
+		r.state, r.wait = ooo.DeliveryPending, schedule.Backoff(r.failures, failedFirst, failedMost)
 	}
 	if a.after > 0 {
 		// A refusal is about this state: a newer state need not wait.
-		r.wait, r.throttled = a.after, r.state != ooo.DeliveryRefused
+		r.wait, r.throttled = a.after, !refused
 	}
 	return r
 }

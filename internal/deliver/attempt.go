@@ -219,35 +219,37 @@ func (d *Deliverer) call(t *attempt) {
 
 // recordResult records the result of an attempt in a draft.
 func (t *attempt) recordResult(draft *mailbox.Draft, a *ooo.Address, r result, now time.Time) {
-	sequence, before := t.address.Sequence, t.address.Delivery
-	newest, delivery := a.Sequence == sequence, &a.Delivery
-	delivery.InFlightSince, delivery.InFlightSequence = time.Time{}, 0
-	event := ooo.Event{
-		At: now, Kind: ooo.EventDelivered, Source: t.address.Source, Sequence: sequence, Attempt: before.Attempts,
-		WebhookID: before.WebhookID, Detail: r.problem,
+	delivery, sequence := &a.Delivery, t.address.Sequence
+	newest := a.Sequence == sequence
+	event := func(kind ooo.EventKind) {
+		draft.Event(a, ooo.Event{
+			At: now, Kind: kind, Source: t.address.Source, Sequence: sequence, Attempt: t.address.Delivery.Attempts,
+			WebhookID: t.address.Delivery.WebhookID, Detail: r.problem,
+		})
 	}
+	delivery.InFlightSince, delivery.InFlightSequence = time.Time{}, 0
 	switch r.state {
 	case "": // nothing was sent
 		if newest {
 			delivery.Attempts--
 		}
 	case ooo.DeliveryDelivered:
-		draft.Event(a, event)
+		event(ooo.EventDelivered)
 		delivery.Sequence, delivery.DeliveredAt = sequence, now
 		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, false
-	default:
-		if event.Kind = ooo.EventFailed; r.state == ooo.DeliveryRefused {
-			event.Kind = ooo.EventRefused
+	case ooo.DeliveryRefused:
+		event(ooo.EventRefused)
+		requested := !delivery.NextAttemptAt.IsZero() // by a monitor request during the call
+		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, false
+		if newest && !requested {
+			delivery.NextAttemptAt = now.Add(r.wait)
 		}
-		// Only the first failure in a row goes into the history, or a long outage would
-		// push everything else out.
-		if event.Kind == ooo.EventRefused || r.failures == 1 {
-			draft.Event(a, event)
+	case ooo.DeliveryPending:
+		if r.failures == 1 { // a long outage would push everything else out of the history
+			event(ooo.EventFailed)
 		}
-		// A monitor request that came during the call ends the wait after a refusal.
-		requested := r.state == ooo.DeliveryRefused && !delivery.NextAttemptAt.IsZero()
 		delivery.NextAttemptAt, delivery.Throttled = time.Time{}, r.throttled
-		if r.throttled || newest && !requested {
+		if newest || r.throttled {
 			delivery.NextAttemptAt = now.Add(r.wait)
 		}
 	}

@@ -64,7 +64,7 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 		{"internal/api/wishes.go", "case by == ooo.Mediator && old.Address != address:", "case by == ooo.Mediator:\n\t\t\tnext.StartID = rand.Text()"},
 	}, noRepeats, "SIGTERM"},
 	{"the history lacks acknowledgements", []edit{
-		{"internal/deliver/attempt.go", "\t\tdraft.Event(a, event)\n\t\tdelivery.Sequence,", "\t\tdelivery.Sequence,"},
+		{"internal/deliver/attempt.go", "\t\tevent(ooo.EventDelivered)\n\t\tdelivery.Sequence,", "\t\tdelivery.Sequence,"},
 	}, history, "SIGTERM"},
 	{"the history lacks overtaken states", []edit{
 		{"internal/mailbox/draft.go", "d.Event(a, ooo.Event{At: now, Kind: ooo.EventOvertaken, Sequence: a.Sequence})", "_ = now"},
