@@ -13,7 +13,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"strings"
 )
 
@@ -52,29 +51,19 @@ func checkResourceData(t target, certificate, id string) *reply {
 	return nil
 }
 
-// encrypt encrypts data for the holder of the subscription's certificate.
-func encrypt(sub Subscription, data []byte) (map[string]any, error) {
-	public, cert, err := encryptionKey(sub.EncryptionCertificate)
-	if err != nil {
-		return nil, err
-	}
+// encrypt encrypts data for the holder of the subscription's certificate, which was checked
+// when it was set.
+func encrypt(sub Subscription, data []byte) map[string]any {
+	public, cert, _ := encryptionKey(sub.EncryptionCertificate)
 	key := make([]byte, 32)
-	if _, err := rand.Read(key); err != nil {
-		return nil, err
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
+	_, _ = rand.Read(key)          // never fails
+	block, _ := aes.NewCipher(key) // fails only for other lengths
 	fill := aes.BlockSize - len(data)%aes.BlockSize
 	padded := append(bytes.Clone(data), bytes.Repeat([]byte{byte(fill)}, fill)...)
 	cipher.NewCBCEncrypter(block, key[:aes.BlockSize]).CryptBlocks(padded, padded)
 	signature := hmac.New(sha256.New, key)
 	signature.Write(padded)
-	wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, public, key, nil)
-	if err != nil {
-		return nil, fmt.Errorf("wrap key: %w", err)
-	}
+	wrapped, _ := rsa.EncryptOAEP(sha1.New(), rand.Reader, public, key, nil) // fails only for short keys
 	thumbprint := sha1.Sum(cert.Raw)
 	return map[string]any{
 		"data":                            base64.StdEncoding.EncodeToString(padded),
@@ -82,5 +71,5 @@ func encrypt(sub Subscription, data []byte) (map[string]any, error) {
 		"dataKey":                         base64.StdEncoding.EncodeToString(wrapped),
 		"encryptionCertificateId":         sub.EncryptionCertificateID,
 		"encryptionCertificateThumbprint": strings.ToUpper(hex.EncodeToString(thumbprint[:])),
-	}, nil
+	}
 }

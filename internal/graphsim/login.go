@@ -95,10 +95,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) *reply {
 			"The provided value for scope is not valid. Client credential flows must have a scope value with /.default "+
 				"suffixed to the resource identifier (application ID URI).")
 	}
-	token, err := s.issueToken(audience, time.Now())
-	if err != nil {
-		return loginError(http.StatusInternalServerError, "server_error", 50000, "There was an error issuing a token.")
-	}
+	token := s.issueToken(audience, time.Now())
 	if s.cfg.OnToken != nil && !s.audiences[strings.TrimRight(audience, "/")] {
 		s.cfg.OnToken(audience, s.cfg.ClientID, token, s.cfg.TokenLifetime)
 	}
