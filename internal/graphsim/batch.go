@@ -76,12 +76,8 @@ func (s *Server) batch(c *call) *reply {
 		if len(ready) == 0 {
 			return badRequest("dependsOn names a request that doesn't exist, or depends on itself.")
 		}
-		limit := batchConcurrency
-		if len(s.faults) == 0 && !slices.ContainsFunc(ready, func(i batchItem) bool { return i.Method != http.MethodGet }) {
-			limit = 1 // reads don't wait without faults, and benchmarks need the cores
-		}
 		var done []batchAnswer
-		s.unlocked(func() { done = s.runBatch(c, ready, statuses, limit) })
+		s.unlocked(func() { done = s.runBatch(c, ready, statuses) })
 		for _, a := range done {
 			statuses[a.ID] = a.Status
 		}
@@ -117,12 +113,11 @@ func checkBatch(items []batchItem) string {
 	return ""
 }
 
-// runBatch answers items, limit of them at a time. statuses holds the statuses of earlier
-// requests by id.
-func (s *Server) runBatch(c *call, items []batchItem, statuses map[string]int, limit int) []batchAnswer {
+// runBatch answers items. statuses holds the statuses of earlier requests by id.
+func (s *Server) runBatch(c *call, items []batchItem, statuses map[string]int) []batchAnswer {
 	answers := make([]batchAnswer, len(items))
 	var g errgroup.Group
-	g.SetLimit(limit)
+	g.SetLimit(batchConcurrency)
 	for i, item := range items {
 		g.Go(func() error {
 			rep := fail(http.StatusFailedDependency, "FailedDependency", "Failed dependency")
