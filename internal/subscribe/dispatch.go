@@ -52,8 +52,10 @@ func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
 	if !step.Next.IsZero() {
 		s.queue.Sooner(id, step.Next) // a change may have scheduled it earlier since
 	}
+	if !ok {
+		return
+	}
 	switch now := time.Now(); {
-	case !ok:
 	case !step.callsGraph():
 		s.start(ctx, id, false)
 	case step.inBulk(now):
@@ -104,7 +106,7 @@ func (s *Subscriber) pace(ctx context.Context, queue *schedule.Queue[ooo.RecordI
 
 // plan returns the step that a mailbox needs now. The step Nothing only saves, that hints
 // were carried out or when the last notification came. ok is false if there is nothing to save
-// either, or this replica does not own the mailbox.
+// either, or this replica does not own the mailbox; Next is valid even then.
 func (s *Subscriber) plan(id ooo.RecordID, want Settings) (step Step, ok bool) {
 	now := time.Now()
 	m, owned := s.cfg.Registry.Get(id)
@@ -116,8 +118,8 @@ func (s *Subscriber) plan(id ooo.RecordID, want Settings) (step Step, ok bool) {
 			return step, true
 		}
 	}
-	for _, h := range s.cfg.Registry.Hints(id, ooo.HintStray) {
-		stray := planStray(m, h)
+	if strays := s.cfg.Registry.Hints(id, ooo.HintStray); len(strays) > 0 {
+		stray := planStray(m, strays[0])
 		stray.Next = step.Next
 		return stray, true
 	}
@@ -125,23 +127,22 @@ func (s *Subscriber) plan(id ooo.RecordID, want Settings) (step Step, ok bool) {
 }
 
 // start carries out the step that a mailbox needs by now, and plans the next one. granted
-// reports whether the budget has admitted a write for the step.
+// reports whether the budget has admitted a write: without it, no step that calls Graph starts.
 func (s *Subscriber) start(ctx context.Context, id ooo.RecordID, granted bool) {
 	if _, busy := s.inFlight.LoadOrStore(id, nil); busy {
 		return // the step in flight plans the mailbox at its end
 	}
-	var wait time.Duration
+	wait := startRetry // if this replica must not start it now, or no longer owns the mailbox
 	if done, ok := s.cfg.Registry.Begin(id); ok {
 		want := *s.want.Load()
-		step, ok := s.plan(id, want) // again: from here on no other step changes the mailbox
-		if ok && (granted || !step.callsGraph()) {
-			j := &job{Subscriber: s, id: id, want: want, step: step, granted: granted}
+		step, needed := s.plan(id, want) // again: from here on no other step changes the mailbox
+		if needed && (granted || !step.callsGraph()) {
+			j := &job{Subscriber: s, id: id, want: want, step: step}
 			j.run(ctx)
 		}
 		done()
-	} else { // this replica must not start it now, or no longer owns the mailbox
-		wait = startRetry
+		wait = 0
 	}
-	s.inFlight.Delete(id)
+	s.inFlight.Delete(id) // first: dispatch ignores a mailbox in flight
 	s.queue.Set(id, time.Now().Add(wait))
 }

@@ -15,10 +15,10 @@ import (
 // job is a step of a mailbox in flight.
 type job struct {
 	*Subscriber
-	id      ooo.RecordID
-	want    Settings
-	step    Step
-	granted bool // the budget has already granted the next write
+	id    ooo.RecordID
+	want  Settings
+	step  Step
+	spent bool // the write that the budget admitted before the step began
 }
 
 // run carries out the step and saves the result. Graph's errors are saved in the record;
@@ -208,12 +208,12 @@ var errWholeAppWaits = errors.New("graph asked all replicas to wait")
 // awaitBudget waits until the next write may begin. It returns an error if the step must
 // end without it.
 func (j *job) awaitBudget(ctx context.Context) error {
-	if !j.granted {
+	if j.spent {
 		if err := j.awaitWrite(ctx); err != nil {
 			return err
 		}
 	}
-	j.granted = false
+	j.spent = true
 	switch {
 	case j.cfg.Owners.Wait(ooo.SubscriptionWait) > 0:
 		return errWholeAppWaits

@@ -136,23 +136,19 @@ func (s *Subscriber) Refresh(id ooo.RecordID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.cfg.Registry.Get(id); !ok {
-		for _, queue := range s.queues() {
-			queue.Remove(id)
-		}
+		s.calls.Remove(id)
+		s.bulk.Remove(id)
 		s.notified.Delete(id)
 	}
 	s.planNow(id) // even without a record it may have strays
 }
 
-func (s *Subscriber) queues() []*schedule.Queue[ooo.RecordID] {
-	return []*schedule.Queue[ooo.RecordID]{s.queue, s.calls, s.bulk}
-}
-
 // Backlog returns how many mailboxes are scheduled and how late they are.
 func (s *Subscriber) Backlog(now time.Time) (total schedule.Backlog) {
-	for _, queue := range s.queues() {
+	for _, queue := range []*schedule.Queue[ooo.RecordID]{s.queue, s.calls, s.bulk} {
 		b := queue.Backlog(now)
-		total.Waiting, total.Lag = total.Waiting+b.Waiting, max(total.Lag, b.Lag)
+		total.Waiting += b.Waiting
+		total.Lag = max(total.Lag, b.Lag)
 	}
 	return total
 }
