@@ -38,26 +38,29 @@ const (
 
 // runSweeps sweeps at random intervals while this replica owns partition 0, until ctx ends.
 func (s *Subscriber) runSweeps(ctx context.Context) error {
-	every, next := s.cfg.SweepInterval, time.Time{} // zero: another replica sweeps
+	every := s.cfg.SweepInterval
+	var next time.Time // zero: another replica sweeps
 	for schedule.Sleep(ctx, min(every/40, 5*time.Second)) {
-		want := s.want.Load()
-		switch {
-		case want == nil || want.Notification == "" || !s.cfg.Owners.OwnsPartition0():
+		want := *s.want.Load()
+		if want.Notification == "" || !s.cfg.Owners.OwnsPartition0() {
 			next = time.Time{}
-		case next.IsZero():
+			continue
+		}
+		if next.IsZero() {
 			next = time.Now().Add(every/20 + rand.N(every/20+1))
-		case time.Now().Before(next) || s.cfg.Owners.Wait(ooo.SubscriptionWait) > 0:
-		default:
-			next = time.Now().Add(every - rand.N(every/5+1))
-			result, err := s.sweep(ctx, *want)
-			if err == nil {
-				s.cfg.OnSweep(result)
-				s.cfg.Log.InfoContext(ctx, "subscriptions compared with the records", "known", result.Known, "lost", result.Lost,
-					"surplus", result.Surplus, "foreign", result.Foreign, "incomplete", result.Incomplete)
-			} else if ctx.Err() == nil && !errors.Is(err, ooo.ErrNotOwner) {
-				s.cfg.Log.WarnContext(ctx, "subscriptions not compared with the records, retrying", "err", err)
-				next = time.Now().Add(every / 10)
-			}
+		}
+		if time.Now().Before(next) || s.cfg.Owners.Wait(ooo.SubscriptionWait) > 0 {
+			continue
+		}
+		next = time.Now().Add(every - rand.N(every/5+1))
+		result, err := s.sweep(ctx, want)
+		if err == nil {
+			s.cfg.OnSweep(result)
+			s.cfg.Log.InfoContext(ctx, "subscriptions compared with the records", "known", result.Known, "lost", result.Lost,
+				"surplus", result.Surplus, "foreign", result.Foreign, "incomplete", result.Incomplete)
+		} else if ctx.Err() == nil && !errors.Is(err, ooo.ErrNotOwner) {
+			s.cfg.Log.WarnContext(ctx, "subscriptions not compared with the records, retrying", "err", err)
+			next = time.Now().Add(every / 10)
 		}
 	}
 	return nil
@@ -76,22 +79,25 @@ type comparison struct {
 // listed subscription says at least that it is being created.
 func (s *Subscriber) sweep(ctx context.Context, want Settings) (result SweepResult, err error) {
 	c := &comparison{want: want, began: time.Now()}
-	if c.listed, c.result.Incomplete, err = s.list(ctx); err != nil {
-		return result, err
+	c.listed, err = s.list(ctx)
+	if err != nil {
+		if len(c.listed) == 0 {
+			return result, err
+		}
+		s.cfg.Log.WarnContext(ctx, "list of subscriptions is incomplete", "listed", len(c.listed), "err", err)
+		c.result.Incomplete = true
 	}
 	for p := range ooo.Partitions {
 		loaded, err := s.cfg.Records(ctx, p)
 		if ctx.Err() != nil {
 			return result, ctx.Err()
 		}
-		if err != nil {
+		switch { // the subscriptions of unreadable records are no strays
+		case err != nil:
 			s.cfg.Log.WarnContext(ctx, "records not readable, left out of the comparison", "partition", p, "err", err)
-		}
-		if err != nil || len(loaded.Damaged) > 0 { // an unreadable record's subscription is no stray
-			maps.DeleteFunc(c.listed, func(_ ooo.SubscriptionID, sub ooo.GraphSubscription) bool {
-				id := mailboxOf(sub.Resource)
-				return err != nil && id.Partition() == p || loaded.Damaged[id] != nil
-			})
+			c.ignore(func(id ooo.RecordID) bool { return id.Partition() == p })
+		case len(loaded.Damaged) > 0:
+			c.ignore(func(id ooo.RecordID) bool { return loaded.Damaged[id] != nil })
 		}
 		c.compare(loaded.Records)
 	}
@@ -102,6 +108,13 @@ func (s *Subscriber) sweep(ctx context.Context, want Settings) (result SweepResu
 		}
 	}
 	return c.result, nil
+}
+
+// ignore leaves the listed subscriptions of some mailboxes out of the comparison.
+func (c *comparison) ignore(unreadable func(ooo.RecordID) bool) {
+	maps.DeleteFunc(c.listed, func(_ ooo.SubscriptionID, sub ooo.GraphSubscription) bool {
+		return unreadable(mailboxOf(sub.Resource))
+	})
 }
 
 // compare compares records with the list and adds a hint for each record with a lost
@@ -116,8 +129,7 @@ func (c *comparison) compare(records []*ooo.Mailbox) {
 			switch {
 			case listed:
 				c.result.Known++
-			case !c.result.Incomplete && sub.ID != "" && sub.State == ooo.SubscriptionLive && sub.NotificationURL == c.want.Notification &&
-				sub.RenewedAt.Before(c.began) && sub.ExpiresAt.After(c.began):
+			case !c.result.Incomplete && c.expects(sub):
 				c.result.Lost++
 			}
 		}
@@ -125,6 +137,12 @@ func (c *comparison) compare(records []*ooo.Mailbox) {
 			c.hints = append(c.hints, ooo.Hint{ID: m.ID, Kind: ooo.HintSubscription, Source: ooo.SourceSubscription, Reason: "not listed"})
 		}
 	}
+}
+
+// expects reports whether a complete list contains sub.
+func (c *comparison) expects(sub ooo.Subscription) bool {
+	ours := sub.ID != "" && sub.State == ooo.SubscriptionLive && sub.NotificationURL == c.want.Notification
+	return ours && sub.RenewedAt.Before(c.began) && sub.ExpiresAt.After(c.began)
 }
 
 // addStrays adds hints for the subscriptions that are listed but in no record. One without
@@ -149,10 +167,10 @@ func (c *comparison) addStrays() {
 // all subscriptions existed.
 var errEndlessList = fmt.Errorf("%w: the list of subscriptions has no end", ooo.ErrUnavailable)
 
-// list returns the subscriptions of this app that Graph lists, and whether the list broke
-// off. It keeps below Graph's limit on requests.
-func (s *Subscriber) list(ctx context.Context) (listed map[ooo.SubscriptionID]ooo.GraphSubscription, incomplete bool, err error) {
-	listed = map[ooo.SubscriptionID]ooo.GraphSubscription{}
+// list returns the subscriptions of this app that Graph lists. With an error the list is
+// incomplete, or nil if the sweep has to end. It keeps below Graph's limit on requests.
+func (s *Subscriber) list(ctx context.Context) (map[ooo.SubscriptionID]ooo.GraphSubscription, error) {
+	listed := map[ooo.SubscriptionID]ooo.GraphSubscription{}
 	link, seen := "", map[string]bool{}
 	for failures := 0; ; { // in a row
 		page, next, err := s.cfg.Graph.SubscriptionPage(ctx, link)
@@ -163,30 +181,26 @@ func (s *Subscriber) list(ctx context.Context) (listed map[ooo.SubscriptionID]oo
 		switch {
 		case err != nil:
 			failures++
+			if failures == pageTries {
+				return listed, err
+			}
 			wait = schedule.Backoff(failures, time.Second, time.Minute)
 			if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
 				wait = throttled.After
 			}
 		case next == "":
-			return listed, false, nil
+			return listed, nil
 		case seen[next] || len(seen) == maxPages:
-			failures, err = pageTries, errEndlessList
+			return listed, errEndlessList
 		default:
-			link, seen[next], failures = next, true, 0
-		}
-		switch {
-		case failures < pageTries:
-		case len(listed) == 0:
-			return nil, false, err
-		default:
-			s.cfg.Log.WarnContext(ctx, "list of subscriptions is incomplete", "listed", len(listed), "err", err)
-			return listed, true, nil
+			link, failures = next, 0
+			seen[next] = true
 		}
 		if !schedule.Sleep(ctx, max(wait, pageInterval)) {
-			return nil, false, ctx.Err()
+			return nil, ctx.Err()
 		}
 		if !s.cfg.Owners.OwnsPartition0() {
-			return nil, false, ooo.ErrNotOwner
+			return nil, ooo.ErrNotOwner
 		}
 	}
 }
