@@ -131,14 +131,10 @@ func (j *job) post(ctx context.Context, sub *ooo.Subscription) error {
 		NotificationURL: sub.NotificationURL, LifecycleURL: sub.LifecycleURL,
 		ClientState: j.want.Keys.Derive(id, sub.Resource), Certificate: j.want.Certificate,
 	}
-	created, began, err := j.requestExpiry(ctx, *sub, func(expires time.Time) (ooo.GraphSubscription, error) {
+	return j.requestExpiry(ctx, sub, func(expires time.Time) (ooo.GraphSubscription, error) {
 		request.ExpiresAt = expires
 		return j.cfg.Graph.CreateSubscription(ctx, request)
 	})
-	if err == nil {
-		setLive(sub, created, began)
-	}
-	return err
 }
 
 // lifecycleSpread spreads the replacement of subscriptions after a change of the lifecycle
@@ -154,39 +150,41 @@ func (j *job) renew(ctx context.Context, sub ooo.Subscription) (ooo.Subscription
 	if sub.CertificateID != "" && j.want.Certificate.ID != "" && sub.CertificateID != j.want.Certificate.ID {
 		patch.Certificate, next.CertificateID = j.want.Certificate, j.want.Certificate.ID
 	}
-	patched, began, err := j.requestExpiry(ctx, sub, func(expires time.Time) (ooo.GraphSubscription, error) {
+	err := j.requestExpiry(ctx, &next, func(expires time.Time) (ooo.GraphSubscription, error) {
 		patch.ExpiresAt = expires
 		return j.cfg.Graph.PatchSubscription(ctx, sub.ID, patch)
 	})
 	if err != nil {
 		return sub, err
 	}
-	setLive(&next, patched, began)
 	if next.LifecycleURL != j.want.Lifecycle { // replaced soon, but not all at once
-		next.RenewAt = began.UTC().Round(0).Add(time.Minute + rand.N(lifecycleSpread))
+		next.RenewAt = next.RenewedAt.Add(time.Minute + rand.N(lifecycleSpread))
 	}
 	return next, nil
 }
 
-// requestExpiry makes a call that requests an expiry, and repeats it with an earlier one
-// if Graph names a limit. It also returns when the last call began.
+// requestExpiry makes a call that requests an expiry for sub, and records what Graph granted.
+// If Graph names a limit, it repeats the call with an earlier expiry.
 func (j *job) requestExpiry(
-	ctx context.Context, sub ooo.Subscription, call func(expires time.Time) (ooo.GraphSubscription, error),
-) (granted ooo.GraphSubscription, began time.Time, err error) {
+	ctx context.Context, sub *ooo.Subscription, call func(expires time.Time) (ooo.GraphSubscription, error),
+) error {
 	for {
 		if err := j.awaitBudget(ctx); err != nil {
-			return granted, began, err
+			return err
 		}
-		lifetime := j.lifetimeOf(sub)
-		began = time.Now()
-		granted, err = call(began.Add(lifetime))
-		if j.learnLimit(sub, lifetime, err) {
+		lifetime := j.lifetimeOf(*sub)
+		began := time.Now()
+		granted, err := call(began.Add(lifetime))
+		switch {
+		case j.learnLimit(*sub, lifetime, err):
 			continue
+		case err != nil:
+			return err
+		case !granted.ExpiresAt.After(time.Now()):
+			return errors.New("graph returned an expiry in the past")
 		}
-		if err == nil && !granted.ExpiresAt.After(time.Now()) {
-			err = errors.New("graph returned an expiry in the past")
-		}
-		return granted, began, err
+		setLive(sub, granted, began)
+		return nil
 	}
 }
 
