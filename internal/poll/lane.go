@@ -75,7 +75,10 @@ func (p *Poller) runLane(ctx context.Context, l *lane) error {
 		if p.paused(ctx, l.wait) {
 			continue
 		}
-		if !l.acquire(ctx) || l != p.lookups && p.pace(ctx) != nil {
+		if !l.acquire(ctx) {
+			break
+		}
+		if l != p.lookups && p.pace(ctx) != nil {
 			break
 		}
 		jobs := p.begin(l, l.queue.Take(time.Now(), p.batchSize(l)))
@@ -121,17 +124,18 @@ func (p *Poller) begin(l *lane, due []*target) []job {
 		case t.dropped:
 		case t.waits(now):
 			p.schedule(t, t.notBefore)
-		case l == p.expedited && (t.inFlight || !t.expedited()): // end expedites it again, or another read served it
+		case l == p.expedited && t.inFlight: // end expedites it again
+		case l == p.expedited && !t.requested(): // another read served the request
 		case t.inFlight: // that read is enough
 			p.schedule(t, t.inPhaseAfter(now, p.cfg.Interval))
 		case t.reader.Begin():
-			jobs = append(jobs, p.newJob(l, t, now))
+			jobs = append(jobs, p.newJob(t, now))
 		default:
 			t.reader = p.cfg.Registry.Reader(t.id) // the partition may have been acquired again
 			l.queue.Set(t, now.Add(refusedRetry))
 		}
 	}
-	if l != p.lookups && len(jobs) > 1 {
+	if len(jobs) > 1 {
 		p.rate.ReserveN(now, len(jobs)-1) // pace has admitted only one
 	}
 	return jobs
@@ -139,22 +143,22 @@ func (p *Poller) begin(l *lane, due []*target) []job {
 
 // newJob marks a target as in flight and schedules its next regular read. The caller must hold
 // mu.
-func (p *Poller) newJob(l *lane, t *target, now time.Time) job {
+func (p *Poller) newJob(t *target, now time.Time) job {
 	j := job{t: t, known: t.digest, urgent: t.urgent}
 	if t.hinted {
 		j.hints = p.hints(t.id)
 	}
 	t.inFlight, t.urgent, t.hinted, t.checked = true, "", false, false
-	if l == p.lookups {
+	if t.unresolved { // the result decides about the next look-up
 		return j
 	}
-	if j.lead = t.due.Sub(now); j.lead <= 0 {
-		j.lead, j.late = 0, -j.lead
+	due, regular := t.due, !t.due.After(now)
+	if regular {
+		j.late = now.Sub(due)
 	} else {
-		t.expeditedAt = now
+		j.lead, t.expeditedAt = due.Sub(now), now
 	}
-	due := t.due
-	if j.lead == 0 || j.lead > p.cfg.Interval { // this read replaces that at the end of a wait after a failure
+	if regular || j.lead > p.cfg.Interval { // this read replaces that at the end of a wait after a failure
 		due = t.next(now, p.cfg.Interval)
 	}
 	p.schedule(t, due)
@@ -179,7 +183,7 @@ func (p *Poller) finish(ctx context.Context, j *job, retryAt time.Time) {
 // retryAt is when to retry what requested this one; it is zero if nothing needs a retry. The
 // caller must hold mu.
 func (p *Poller) end(j *job, retryAt time.Time) {
-	t, at := j.t, retryAt
+	t := j.t
 	t.reader.End()
 	t.inFlight = false
 	if t.dropped {
@@ -187,14 +191,15 @@ func (p *Poller) end(j *job, retryAt time.Time) {
 		p.refresh(t.id) // it may be monitored again
 		return
 	}
-	if t.expedited() {
-		at = time.Now()
-	}
-	if !retryAt.IsZero() {
+	meanwhile := t.requested()
+	if !retryAt.IsZero() { // request it again
 		t.hinted, t.urgent = t.hinted || len(j.hints) > 0, cmp.Or(t.urgent, j.urgent)
 	}
-	if t.expedited() {
-		p.expedite(t, at)
+	switch {
+	case meanwhile:
+		p.expedite(t, time.Now())
+	case t.requested():
+		p.expedite(t, retryAt)
 	}
 }
 

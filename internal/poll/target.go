@@ -43,8 +43,8 @@ type failure struct {
 	began time.Time // when the call of the first of these began
 }
 
-// expedited reports whether a read is requested in addition to the regular ones.
-func (t *target) expedited() bool { return t.hinted || t.urgent != "" }
+// requested reports whether a read is requested in addition to the regular ones.
+func (t *target) requested() bool { return t.hinted || t.urgent != "" }
 
 // waits reports whether a target must not be read at a time. A check cuts the wait after an
 // error short, but not a Retry-After.
