@@ -69,23 +69,26 @@ type effect struct {
 // effectOf returns the effect of a failure that is the last one of f. othersRead reports whether
 // other mailboxes have been read since the first of them.
 func effectOf(err error, f failure, othersRead bool, interval time.Duration) effect {
-	n, persists := f.times, f.times > toleratedFailures || f.total > 2*toleratedFailures
-	kind, wait := errorKind(err), schedule.Backoff(n, firstWait, maxReadWait)
-	switch {
-	case kind == readErrorThrottled:
+	persists := f.times > toleratedFailures || f.total > 2*toleratedFailures
+	busy := effect{Unavailable, 0, persists} // Graph is unreachable or asks for no wait: reads keep their cadence
+	wait := schedule.Backoff(f.times, firstWait, maxReadWait)
+	switch errorKind(err) {
+	case readErrorThrottled:
 		throttled, _ := errors.AsType[*ooo.Throttled](err)
 		return effect{Throttled, throttled.After, persists || throttled.After > 2*interval}
-	case kind == readErrorAbsent:
-		return effect{Unreadable, schedule.Backoff(n, absentWait, maxReadWait), true}
-	case kind == readErrorUnverified:
+	case readErrorAbsent:
+		return effect{Unreadable, schedule.Backoff(f.times, absentWait, maxReadWait), true}
+	case readErrorUnverified:
 		return effect{Unavailable, wait, persists}
-	case kind == ooo.ReadErrorBadSetting: // keep reading: the user may change it at any time
+	case ooo.ReadErrorBadSetting: // keep reading: the user may change it at any time
 		return effect{Unreadable, 0, true}
-	case kind == ooo.ReadErrorOther, kind == readErrorUnauthorized && (!othersRead || n <= toleratedFailures):
-		// Graph is unreachable or busy without a Retry-After: reads keep their cadence.
-		return effect{Unavailable, 0, persists}
-	case kind == readErrorUnauthorized: // the token works for other mailboxes
-		wait = schedule.Backoff(n-toleratedFailures, firstWait, maxReadWait)
+	case ooo.ReadErrorOther:
+		return busy
+	case readErrorUnauthorized: // about this mailbox, if the token works for others
+		if !othersRead || f.times <= toleratedFailures {
+			return busy
+		}
+		return effect{Unreadable, schedule.Backoff(f.times-toleratedFailures, firstWait, maxReadWait), true}
 	}
 	return effect{Unreadable, wait, true}
 }
