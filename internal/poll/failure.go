@@ -166,10 +166,7 @@ func (p *Poller) countFailure(j *job, err error, c call) (e effect, f failure, r
 	case e.outcome == Unreadable:
 	case c.cutShort && t.isolated > 0:
 		retryAt = now // alone, and with the longer timeout from the second time on
-	case len(j.hints) == 0 && j.urgent == ooo.SourcePoll:
-		// The read was expedited only because its batch was split or its record had changed.
-		// The next regular read is soon enough.
-	default:
+	case j.requested(): // otherwise the next regular read is soon enough
 		retryAt = now.Add(max(e.wait, unavailable))
 	}
 	return e, f, retryAt

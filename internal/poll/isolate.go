@@ -46,10 +46,18 @@ func rounds(n int) time.Duration {
 	return time.Duration((n + batchConcurrency - 1) / batchConcurrency)
 }
 
-// timeout returns how long a call for n mailboxes may take, given how long recent batches took.
-// The caller must hold mu.
-func (p *Poller) timeout(n int) time.Duration {
-	return min(max(callTimeout, 4*p.round*rounds(n)), isolatedTimeout)
+// timeout returns how long a call may take, given how long recent batches took.
+func (p *Poller) timeout(l *lane, jobs []job) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l == p.isolated {
+		// If many calls hang, whatever is in them, mailboxes that did so once must not fill the lane.
+		hungOnce := jobs[0].t.isolated == 1 // or it has been answering since
+		if !hungOnce || len(jobs[0].hints) > 0 {
+			return isolatedTimeout
+		}
+	}
+	return min(max(callTimeout, 4*p.round*rounds(len(jobs))), isolatedTimeout)
 }
 
 // unreachable reports whether Graph seems unreachable: none of the latest batches was
@@ -77,16 +85,16 @@ func (p *Poller) worthSplitting() bool {
 // when it was read alone, and returns it to the batches after a few more reads. The caller must
 // hold mu.
 func (p *Poller) isolate(t *target, c call, slow bool) {
-	before, alone := t.isolated, c.mailboxes == 1
+	alone, wasIsolated := c.mailboxes == 1, t.isolated > 0
 	switch {
 	case alone && c.unanswered && !p.unreachable():
-		t.isolated = min(before+1, quickAnswers)
-	case slow && (before > 0 || p.isolated.queue.Backlog(c.ended).Waiting < maxSlow):
+		t.isolated = min(t.isolated+1, quickAnswers)
+	case slow && (wasIsolated || p.isolated.queue.Backlog(c.ended).Waiting < maxSlow):
 		t.isolated = quickAnswers
-	case alone && !c.unanswered && t.isolated > 0:
+	case alone && !c.unanswered && wasIsolated:
 		t.isolated--
 	}
-	if (before > 0) == (t.isolated > 0) {
+	if isIsolated := t.isolated > 0; isIsolated == wasIsolated {
 		return
 	}
 	p.regular.queue.Remove(t)

@@ -50,7 +50,7 @@ type job struct {
 	lead   time.Duration // until the next regular read; 0 for a regular read
 	known  ooo.Digest
 	hints  []ooo.Hint // present when it began
-	urgent ooo.Source // why it was expedited; empty if by hints or not at all
+	urgent ooo.Source // why it was expedited; empty if by hints or not at all; SourcePoll if by repeat alone
 	done   []ooo.Hint // carried out without a save
 }
 
@@ -63,6 +63,14 @@ func (j *job) cause() (ooo.Source, ooo.Hint) {
 		return cmp.Or(j.hints[0].Source, ooo.SourceRequest), j.hints[0]
 	}
 	return cmp.Or(j.hints[0].Source, ooo.SourceNotification), j.hints[0]
+}
+
+// repeat makes [Poller.end] retry the job even if nothing requested it.
+func (j *job) repeat() { j.urgent = cmp.Or(j.urgent, ooo.SourcePoll) }
+
+// requested reports whether something other than repeat requested the job.
+func (j *job) requested() bool {
+	return len(j.hints) > 0 || j.urgent != "" && j.urgent != ooo.SourcePoll
 }
 
 // runLane starts the due reads or look-ups of a lane until ctx ends.

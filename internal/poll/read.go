@@ -28,14 +28,7 @@ type call struct {
 // read reads mailboxes with one call. If the call is not answered, one of them may be the
 // cause, so each is read alone.
 func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
-	timeout := isolatedTimeout
-	p.mu.Lock()
-	// If many calls hang, whatever is in them, mailboxes that did so once must not fill the lane.
-	if l != p.isolated || jobs[0].t.isolated == 1 && len(jobs[0].hints) == 0 {
-		timeout = p.timeout(len(jobs))
-	}
-	p.mu.Unlock()
-	results, c := p.callGraph(ctx, jobs, timeout)
+	results, c := p.callGraph(ctx, jobs, p.timeout(l, jobs))
 	if ctx.Err() == nil {
 		p.observe(results, c)
 	}
@@ -43,7 +36,7 @@ func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
 	defer p.mu.Unlock()
 	if c.unanswered && len(jobs) > 1 && p.worthSplitting() {
 		for i := range jobs {
-			jobs[i].urgent = cmp.Or(jobs[i].urgent, ooo.SourcePoll)
+			jobs[i].repeat()
 			p.end(&jobs[i], time.Now())
 		}
 		return
@@ -116,7 +109,8 @@ func (p *Poller) handleResult(ctx context.Context, j *job, r ooo.ReadResult, c c
 			p.traceUndelivered(ctx, j, c, outcome)
 		}
 	case owned && r.Unchanged && !p.upToDate(m): // the record changed during the read
-		j.urgent, retryAt = cmp.Or(j.urgent, ooo.SourcePoll), time.Now()
+		j.repeat()
+		retryAt = time.Now()
 	case owned:
 		outcome = p.handleSetting(ctx, j, m, r, c)
 	}
