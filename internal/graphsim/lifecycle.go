@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // Lifecycle events of a subscription.
@@ -20,16 +22,10 @@ const clockInterval = 100 * time.Millisecond
 // runClock sends reauthorizationRequired before subscriptions expire. As in Graph, the
 // expiry itself is silent.
 func (s *Server) runClock(ctx context.Context) error {
-	ticker := time.NewTicker(clockInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-ticker.C:
-			s.tick(now)
-		}
+	for schedule.Sleep(ctx, clockInterval) {
+		s.tick(time.Now())
 	}
+	return nil
 }
 
 // tick deletes subscriptions that expired long ago and notifies those that need

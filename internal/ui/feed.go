@@ -3,11 +3,10 @@ package ui
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/gin-contrib/sse"
 	"github.com/gin-gonic/gin"
 
 	"outlook-monitor/internal/api"
@@ -47,21 +46,31 @@ func (u *UI) feed(c *gin.Context) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), feedLifetime)
 	defer cancel()
-	h := c.Writer.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no")
-	out := stream{c.Writer, http.NewResponseController(c.Writer)}
-	_ = out.control.SetReadDeadline(time.Time{})
-
-	entries, position, err := u.firstEntries(ctx, cmp.Or(c.GetHeader("Last-Event-ID"), c.Query("after")))
-	if err == nil {
-		err = out.send(position, entries)
-	}
-	defer out.setWriteDeadline() // for the end of the answer
+	c.Header("Content-Type", "text/event-stream")
+	c.Header("X-Accel-Buffering", "no")
+	control := http.NewResponseController(c.Writer)
+	_ = control.SetReadDeadline(time.Time{})
+	extend := func() { _ = control.SetWriteDeadline(time.Now().Add(feedWriteTimeout)) }
+	defer extend() // for the end of the answer
 	tick := time.NewTicker(feedInterval)
 	defer tick.Stop()
-	sent := time.Now()
-	for err == nil {
+	position := cmp.Or(c.GetHeader("Last-Event-ID"), c.Query("after"))
+	var sent time.Time // long ago, so that the position is sent at once
+	for {
+		entries, next, err := u.entriesAfter(ctx, position)
+		if err == nil && (len(entries) > 0 || time.Since(sent) > feedKeepAlive) {
+			position, sent = next, time.Now()
+			extend()
+			for _, e := range entries {
+				c.SSEvent("news", item{e.Event, e.Address, e.Name})
+			}
+			c.Render(-1, sse.Event{Id: position, Event: "position", Data: len(entries)})
+			err = control.Flush()
+		}
+		if err != nil {
+			u.cfg.Log.DebugContext(ctx, "a feed of the operator's page ended", "err", err)
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -69,49 +78,13 @@ func (u *UI) feed(c *gin.Context) {
 			return
 		case <-tick.C:
 		}
-		var next string
-		if entries, next, err = u.cfg.Store.FeedAfter(ctx, position); err != nil {
-			break
-		}
-		if len(entries) > 0 || time.Since(sent) > feedKeepAlive {
-			err, position, sent = out.send(next, entries), next, time.Now()
-		}
-	}
-	if ctx.Err() == nil {
-		u.cfg.Log.DebugContext(ctx, "a feed of the operator's page ended", "err", err)
 	}
 }
 
-// firstEntries returns the entries that a browser missed or, without a last position, the latest.
-func (u *UI) firstEntries(ctx context.Context, last string) ([]ooo.FeedEntry, string, error) {
-	if last != "" {
-		return u.cfg.Store.FeedAfter(ctx, last)
+// entriesAfter returns the entries after a position or, without one, the latest.
+func (u *UI) entriesAfter(ctx context.Context, position string) ([]ooo.FeedEntry, string, error) {
+	if position != "" {
+		return u.cfg.Store.FeedAfter(ctx, position)
 	}
 	return u.cfg.Store.RecentFeed(ctx, recentEntries)
-}
-
-// stream writes server-sent events.
-type stream struct {
-	w       gin.ResponseWriter
-	control *http.ResponseController
-}
-
-func (s stream) setWriteDeadline() { _ = s.control.SetWriteDeadline(time.Now().Add(feedWriteTimeout)) }
-
-// send writes an event for each entry and a last event with the position after them.
-func (s stream) send(position string, entries []ooo.FeedEntry) error {
-	s.setWriteDeadline()
-	for _, e := range entries {
-		body, err := json.Marshal(item{e.Event, e.Address, e.Name})
-		if err != nil {
-			return fmt.Errorf("encode feed entry: %w", err)
-		}
-		if _, err := fmt.Fprintf(s.w, "event: news\ndata: %s\n\n", body); err != nil {
-			return err
-		}
-	}
-	if _, err := fmt.Fprintf(s.w, "id: %s\nevent: position\ndata: %d\n\n", position, len(entries)); err != nil {
-		return err
-	}
-	return s.control.Flush()
 }

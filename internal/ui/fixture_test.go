@@ -133,7 +133,7 @@ func readFeed(t *testing.T, response *http.Response, n int) (data []string, id s
 	t.Helper()
 	event := ""
 	for scanner := bufio.NewScanner(response.Body); scanner.Scan(); {
-		name, value, _ := strings.Cut(scanner.Text(), ": ")
+		name, value, _ := strings.Cut(scanner.Text(), ":")
 		switch {
 		case name == "event":
 			event = value

@@ -108,8 +108,8 @@ func TestFeedResumes(t *testing.T) {
 	f.addEvent(ooo.EventStarted)
 	base := f.serve(t)
 	response := request{"GET", "/ui/api/feed", "", nil}.open(t, base)
-	if got := response.Header.Get("Content-Type"); got != "text/event-stream" {
-		t.Errorf("Content-Type = %q, want text/event-stream", got)
+	if got := response.Header.Get("Content-Type"); got != "text/event-stream;charset=utf-8" {
+		t.Errorf("Content-Type = %q, want text/event-stream;charset=utf-8", got)
 	}
 	f.addEvent(ooo.EventChanged)
 	data, id := readFeed(t, response, 2)
