@@ -66,11 +66,42 @@ type view struct {
 // plan returns the partitions to take and the partitions to release.
 func plan(v view) (take, release []int) {
 	lives := able(v.beats)
-	owned, free := map[string]int{}, 0
+	if !slices.Contains(lives, v.me) {
+		return nil, v.pickReleases(ooo.Partitions)
+	}
+	newest := int64(0)
+	for _, life := range lives {
+		newest = max(newest, v.beats[life].Settings)
+	}
+	owned, free := v.count()
+	deficit := 0           // how many partitions this replica is below its share, negative: above
+	needed, before := 0, 0 // by replicas with the newest settings: by all, and by those before this one
+	for i, life := range lives {
+		d := share(len(lives), i) - owned[life]
+		if life == v.me {
+			deficit, before = d, needed
+		}
+		if v.beats[life].Settings == newest {
+			needed += max(d, 0)
+		}
+	}
+	switch {
+	case deficit > 0:
+		return v.pickTakes(free, deficit, before, v.beats[v.me].Settings < newest), nil
+	case deficit < 0 && needed > 0 && !v.failing && anyAnswered(v.beats):
+		// Fewer while released ones are not taken.
+		return nil, v.pickReleases(min(-deficit, releaseRate, 2*releaseRate-len(free)))
+	}
+	return nil, nil
+}
+
+// count returns how many partitions each replica has, and which ones are free.
+func (v *view) count() (owned map[string]int, free []int) {
+	owned = map[string]int{}
 	for p, lease := range v.leases {
 		switch {
 		case !v.free[p].IsZero():
-			free++
+			free = append(free, p)
 		case lease.Life != v.me:
 			owned[lease.Life]++
 		}
@@ -78,24 +109,7 @@ func plan(v view) (take, release []int) {
 			owned[v.me]++
 		}
 	}
-	newest := int64(0)
-	deficits := map[string]int{} // how many partitions each replica is below its share
-	for i, life := range lives {
-		newest = max(newest, v.beats[life].Settings)
-		deficits[life] = share(len(lives), i) - owned[life]
-	}
-	deficit, hasShare := deficits[v.me]
-	switch {
-	case !hasShare:
-		return nil, v.pickReleases(ooo.Partitions)
-	case deficit > 0:
-		return v.pickTakes(lives, deficits, newest), nil
-	case deficit < 0 && !v.failing && anyAnswered(v.beats) && slices.ContainsFunc(lives, func(life string) bool {
-		return deficits[life] > 0 && v.beats[life].Settings == newest
-	}):
-		return nil, v.pickReleases(min(-deficit, releaseRate, 2*releaseRate-free)) // fewer while released ones are not taken
-	}
-	return nil, nil
+	return owned, free
 }
 
 // pickReleases returns up to n partitions to release, the last ones first.
@@ -108,24 +122,14 @@ func (v *view) pickReleases(n int) (release []int) {
 	return release
 }
 
-// pickTakes returns the free partitions that this replica takes. So that no two replicas
-// take the same one, each skips as many as the replicas before it need. A replica with
-// older settings takes only partitions that have been free for deadAfter, which any
-// replica below its share may take.
-func (v *view) pickTakes(lives []string, deficits map[string]int, newest int64) (take []int) {
-	stale := func(p int) bool { return v.now.Sub(v.free[p]) >= deadAfter }
-	older := v.beats[v.me].Settings < newest
-	before := 0 // free partitions to leave to the replicas before this one
-	for _, life := range lives[:slices.Index(lives, v.me)] {
-		if v.beats[life].Settings == newest {
-			before += max(deficits[life], 0)
-		}
-	}
-	for p := range v.free {
-		if v.free[p].IsZero() {
-			continue
-		}
-		if before--; len(take) < deficits[v.me] && (stale(p) || before < 0 && !older) {
+// pickTakes returns up to n of the free partitions. It leaves the first ones to the replicas before
+// this one, so that no two take the same. A replica with older settings takes only partitions that
+// have been free for deadAfter, which any replica below its share may take.
+func (v *view) pickTakes(free []int, n, before int, olderSettings bool) (take []int) {
+	for i, p := range free {
+		ours := i >= before && !olderSettings
+		stale := v.now.Sub(v.free[p]) >= deadAfter
+		if len(take) < n && (ours || stale) {
 			take = append(take, p)
 		}
 	}
