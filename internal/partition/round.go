@@ -33,8 +33,8 @@ func (o *Owners) nextRound() {
 	}
 	r.number++
 	beat := store.Beat{Number: r.number, Settings: o.settings, Answered: o.answered(), Stopping: o.stopping}
-	at, wall := time.Now(), o.wall()
-	r.sentAt = at
+	wall := o.wall()
+	r.sentAt = time.Now()
 	r.nextAt = r.end()
 	ctx, cancel := context.WithDeadline(o.work, r.end())
 	table, err := o.cfg.Store.Round(ctx, o.cfg.Life, beat)
@@ -54,7 +54,7 @@ func (o *Owners) nextRound() {
 		return
 	}
 	older := o.apply(&table, &saves)
-	o.extendDeadline(at, wall, older)
+	o.extendDeadline(wall, older)
 	r.confirmed, r.failed = beat, false
 	o.table.Store(&table)
 	time.AfterFunc(deadAfter, o.wakeRun) // what this round was the first to observe counts from then on
@@ -102,37 +102,44 @@ func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (older 
 // saves that Redis lost.
 func (o *Owners) applyLease(p int, table *store.Table, saves int64) (older bool) {
 	h, lease := o.held[p], table.Leases[p]
+	if h == nil {
+		switch {
+		case lease.Life != o.cfg.Life:
+		case lease.Tenure > o.peers.tenures[p] && !o.stopping: // the answer of the take was lost
+			o.acquire(p, lease)
+		default: // the answer of the release was lost, or the table is older
+			o.toRelease[p] = lease
+		}
+		return false
+	}
+	savesLost := table.Saves[p] < saves
 	switch {
-	case h == nil && lease.Life != o.cfg.Life:
-	case h == nil && lease.Tenure > o.peers.tenures[p] && !o.stopping: // the answer of the take was lost
-		o.acquire(p, lease)
-	case h == nil: // the answer of the release was lost, or the table is older
-		o.toRelease[p] = lease
 	case lease == h.lease:
 		if h.reclaiming { // the answer of the reclaim was lost
 			o.reclaimed(p)
 		}
-		if table.Saves[p] < saves {
+		if savesLost {
 			o.restore(p)
-			return true
 		}
-	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && table.Saves[p] >= saves:
+		return savesLost
+	case lease.Tenure > h.lease.Tenure, lease.Tenure == h.lease.Tenure && !savesLost:
 		o.cfg.Log.InfoContext(o.work, "partition lost to another replica", "partition", p)
 		o.drop(p)
-	default: // an earlier lease or none: the table is older
-		o.mu.Lock()
-		h.reclaiming, h.contested = true, lease.Life != "" && lease.Life != o.cfg.Life
-		o.mu.Unlock()
-		return true
+		return false
 	}
-	return false
+	// An earlier lease or none: the table is older.
+	o.mu.Lock()
+	h.reclaiming = true
+	h.contested = lease.Life != "" && lease.Life != o.cfg.Life
+	o.mu.Unlock()
+	return true
 }
 
-// extendDeadline sets the deadline after the answer to a round that was sent at a time of the
-// monotonic and the wall clock. If the deadline was over and the table may be older, another
-// replica may have taken partitions since, and the table may predate that. This replica then
-// pauses until such a replica has noticed.
-func (o *Owners) extendDeadline(at, wall time.Time, older bool) {
+// extendDeadline sets the deadline after the answer to a round, which was sent at wall by the wall
+// clock. If the deadline was over and the table may be older, another replica may have taken
+// partitions since, and the table may predate that. This replica then pauses until such a replica
+// has noticed.
+func (o *Owners) extendDeadline(wall time.Time, older bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if older && len(o.peers.beats) > 0 && !o.inTime() {
@@ -140,7 +147,8 @@ func (o *Owners) extendDeadline(at, wall time.Time, older bool) {
 			h.pausedUntil = time.Now().Add(deadAfter)
 		}
 	}
-	o.deadline, o.wallDeadline = at.Add(graceTime), wall.Add(graceTime)
+	o.deadline = o.round.sentAt.Add(graceTime)
+	o.wallDeadline = wall.Add(graceTime)
 }
 
 // rebalance begins to release some of the partitions that this replica owns above its share.
