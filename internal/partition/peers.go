@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"maps"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -13,11 +14,11 @@ type peers struct {
 	me       string
 	table    store.Table // of the last answered round
 	beats    map[string]peer
-	answered time.Time // when the last round was answered
-	unbroken time.Time // since when every round was answered; zero: the last one failed, or none was sent
-	steady   time.Time // since when a round was answered at least every graceTime
-	free     [ooo.Partitions]time.Time
-	tenures  [ooo.Partitions]int64 // the highest ones observed, whatever Redis lost since
+	answered time.Time                 // when the last round was answered
+	unbroken time.Time                 // since when every round was answered; zero: the last one failed, or none was sent
+	steady   time.Time                 // since when a round was answered at least every graceTime
+	free     [ooo.Partitions]time.Time // since when each has no living owner; zero: it has one
+	tenures  [ooo.Partitions]int64     // the highest ones observed, whatever Redis lost since
 }
 
 // peer is the beat of another replica.
@@ -36,8 +37,10 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 	if older || now.Sub(ps.answered) > graceTime {
 		ps.steady = now
 	}
-	ps.answered = now
 	beats := make(map[string]peer, len(table.Beats))
+	if older { // a replica that is missing in an older table may be alive
+		maps.Copy(beats, ps.beats)
+	}
 	for life, beat := range table.Beats {
 		if life == ps.me {
 			continue
@@ -53,17 +56,10 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 		b.Beat, b.text = beat, text
 		beats[life] = b
 	}
-	if older { // a replica that is missing in an older table may be alive
-		for life, b := range ps.beats {
-			if _, ok := beats[life]; !ok {
-				beats[life] = b
-			}
-		}
-	}
-	if ps.table.Beats == nil && len(beats) == 0 { // the first round found no other replica to wait for
+	if ps.answered.IsZero() && len(beats) == 0 { // the first round found no other replica to wait for
 		ps.unbroken = now.Add(-deadAfter)
 	}
-	ps.beats, ps.table = beats, table
+	ps.answered, ps.beats, ps.table = now, beats, table
 	for p, lease := range table.Leases {
 		ps.tenures[p] = max(ps.tenures[p], lease.Tenure)
 	}
@@ -73,11 +69,11 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 // updateFree records since when each partition has no living owner.
 func (ps *peers) updateFree(now time.Time) {
 	for p, lease := range ps.table.Leases {
-		_, beats := ps.beats[lease.Life]
-		switch {
-		case lease.Life == ps.me, beats && !ps.dead(lease.Life, now):
+		_, hasBeat := ps.beats[lease.Life]
+		alive := lease.Life == ps.me || hasBeat && !ps.dead(lease.Life, now)
+		if alive {
 			ps.free[p] = time.Time{}
-		case ps.free[p].IsZero():
+		} else if ps.free[p].IsZero() {
 			ps.free[p] = now
 		}
 	}
