@@ -24,18 +24,16 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 	o.work, end = context.WithCancel(context.WithoutCancel(ctx))
 	defer o.tasks.Wait()
 	defer end()
-	o.tasks.Go(func() {
-		<-ctx.Done()
-		schedule.Sleep(o.work, stopTime)
-		end()
-	})
+	context.AfterFunc(ctx, func() { time.AfterFunc(stopTime, end) })
 	o.tasks.Go(func() { o.ping(ctx) })
 	timer, stop := time.NewTimer(0), ctx.Done()
 	defer timer.Stop()
 	for {
 		select {
 		case <-stop:
-			stop, o.stopping, o.round.nextAt = nil, true, time.Now()
+			stop = nil
+			o.stopping = true
+			o.round.nextAt = time.Now() // to tell the others
 			for p := range o.holds() {
 				o.drain(p, stopTime)
 			}
@@ -47,7 +45,7 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 			o.expedite()
 		}
 		for p, h := range o.holds() {
-			if h.drained.Load() && h.current() || o.work.Err() != nil {
+			if releasable := h.drained.Load() && h.current(); releasable || o.work.Err() != nil {
 				o.drop(p)
 				o.toRelease[p] = h.lease
 			}
