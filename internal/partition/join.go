@@ -13,20 +13,19 @@ import (
 // join checks that the data in Redis belongs to this service, and finds the number of this
 // replica's settings. It retries until Redis answers. It returns [store.ErrForeign] or the error
 // of ctx.
-func (o *Owners) join(ctx context.Context) (err error) {
-	joined := schedule.Retry(ctx, 50*time.Millisecond, time.Second, func(attempt int) error {
-		if err = o.tryJoin(ctx); errors.Is(err, store.ErrForeign) {
-			return nil
+func (o *Owners) join(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		err := o.tryJoin(ctx)
+		if err == nil || errors.Is(err, store.ErrForeign) {
+			return err
 		}
-		if attempt == 2 && err != nil {
+		if attempt == 2 {
 			o.cfg.Log.WarnContext(ctx, "can't join the other replicas, retrying", "err", err)
 		}
-		return err
-	})
-	if !joined {
-		return ctx.Err()
+		if !schedule.Sleep(ctx, schedule.Backoff(attempt, 50*time.Millisecond, time.Second)) {
+			return ctx.Err()
+		}
 	}
-	return err
 }
 
 func (o *Owners) tryJoin(ctx context.Context) error {
