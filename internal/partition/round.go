@@ -169,10 +169,16 @@ func (o *Owners) view(now time.Time) view {
 	beats := o.peers.counted(o.round.confirmed, now)
 	busy := func(p int) bool { return !o.held[p].current() || o.holder.Busy(p) }
 	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.peers.table.Leases, free: o.peers.free, busy: busy}
-	v.failing = o.peers.silence(now) > deadAfter
+	silence := o.peers.silence(now)
+	v.failing = silence > deadAfter
 	for p, h := range o.holds() {
 		v.held[p] = !h.draining
 		v.free[p] = time.Time{} // it may have been acquired since the last table
+	}
+	for p, lease := range v.leases {
+		if v.failing && lease.Life == "" && now.Sub(v.free[p]) < silence {
+			v.free[p] = time.Time{} // if Redis went back, another replica may have taken it since
+		}
 	}
 	return v
 }

@@ -75,19 +75,10 @@ func (o *Owners) release(ctx context.Context) {
 func (o *Owners) take(ctx context.Context) {
 	now := time.Now()
 	o.peers.updateFree(now)
-	silence := o.peers.silence(now)
-	if o.stopping || silence == 0 {
+	if o.stopping || o.peers.silence(now) == 0 {
 		return
 	}
-	v := o.view(now)
-	if silence > deadAfter {
-		for p, since := range v.free {
-			if v.leases[p].Life == "" && now.Sub(since) < silence {
-				v.free[p] = time.Time{} // if Redis went back, another replica may have taken it since
-			}
-		}
-	}
-	partitions, _ := plan(v)
+	partitions, _ := plan(o.view(now))
 	if len(partitions) == 0 {
 		return
 	}
