@@ -19,7 +19,7 @@ const (
 
 // Wait returns how much of a wait of the whole app is left. [ooo.GraphWait] applies to all calls.
 func (o *Owners) Wait(name string) time.Duration {
-	return max(o.waits.left(name), o.waits.left(ooo.GraphWait))
+	return max(time.Until(o.waits.until(name)), time.Until(o.waits.until(ooo.GraphWait)), 0)
 }
 
 // SetWait makes all replicas wait, this one at once. Calls that are throttled at the same
@@ -55,7 +55,8 @@ func (w *appWaits) extend(name string, d time.Duration) (share bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	current, until := w.byName[name], time.Now().Add(d)
-	if share = until.Sub(current.shared) >= sameWait; share {
+	share = until.Sub(current.shared) >= sameWait
+	if share {
 		current.shared = until
 	}
 	current.until = latest(current.until, until)
@@ -73,23 +74,17 @@ func (w *appWaits) apply(name string, next store.Wait, wall time.Time) {
 		return
 	}
 	until := time.Now().Add(min(next.Until.Sub(wall), next.Length))
-	current.last, current.shared, current.until = next, latest(current.shared, until), latest(current.until, until)
+	current.last = next
+	current.shared = latest(current.shared, until)
+	current.until = latest(current.until, until)
 	w.byName[name] = current
 }
 
-// left returns how much of a wait is left.
-func (w *appWaits) left(name string) time.Duration {
+// until returns until when this replica waits, or has waited; zero if it never did.
+func (w *appWaits) until(name string) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return max(time.Until(w.byName[name].until), 0)
-}
-
-// sinceEnd returns how long ago a wait ended, 0 if it has not. ok is false if there was none.
-func (w *appWaits) sinceEnd(name string) (since time.Duration, ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	until := w.byName[name].until
-	return max(time.Since(until), 0), !until.IsZero()
+	return w.byName[name].until
 }
 
 // latest returns the later of two times.

@@ -68,7 +68,9 @@ func (o *Owners) Run(ctx context.Context, holder Holder) error {
 // it asked for counts as an answer, because nothing is called before.
 func (o *Owners) answered() time.Duration {
 	since := o.cfg.Answered()
-	if waited, ok := o.waits.sinceEnd(ooo.GraphWait); ok && (since < 0 || waited < since) {
+	until := o.waits.until(ooo.GraphWait)
+	waited := max(time.Since(until), 0)
+	if !until.IsZero() && (since < 0 || waited < since) {
 		return waited
 	}
 	return since
