@@ -33,13 +33,6 @@ func (h *hold) acts() bool { return h != nil && !h.reclaiming && !time.Now().Bef
 // Until then another owner would load older data.
 func (h *hold) current() bool { return !h.reclaiming && !h.restoring.Load() }
 
-// set sets the hold of a partition; nil removes it.
-func (o *Owners) set(p int, h *hold) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.held[p] = h
-}
-
 // holds yields the partitions that this replica owns.
 func (o *Owners) holds() iter.Seq2[int, *hold] {
 	return func(yield func(int, *hold) bool) {
@@ -55,14 +48,18 @@ func (o *Owners) holds() iter.Seq2[int, *hold] {
 func (o *Owners) acquire(p int, lease store.Lease) {
 	h := &hold{lease: lease}
 	h.ctx, h.cancel = context.WithCancel(o.work)
-	o.set(p, h)
+	o.mu.Lock()
+	o.held[p] = h
+	o.mu.Unlock()
 	o.tasks.Go(o.holder.Acquire(h.ctx, p, lease))
 }
 
 // drop ends a hold: the lease was lost or is about to be released.
 func (o *Owners) drop(p int) {
 	h := o.held[p]
-	o.set(p, nil)
+	o.mu.Lock()
+	o.held[p] = nil
+	o.mu.Unlock()
 	h.cancel()
 	o.holder.Drop(p)
 }

@@ -31,7 +31,8 @@ func (o *Owners) join(ctx context.Context) error {
 func (o *Owners) tryJoin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*roundTime)
 	defer cancel()
-	if ok, err := o.cfg.Store.SwapTable(ctx, o.fingerprint()); err != nil {
+	ours := store.Swap{Field: store.FieldFingerprint, New: o.cfg.Fingerprint} // if the table has none
+	if ok, err := o.cfg.Store.SwapTable(ctx, ours); err != nil {
 		return err
 	} else if !ok {
 		return store.ErrForeign
@@ -54,11 +55,6 @@ func (o *Owners) tryJoin(ctx context.Context) error {
 		err = errors.New("another replica numbered its settings at the same time")
 	}
 	return err
-}
-
-// fingerprint returns a swap that sets the fingerprint if the table has none.
-func (o *Owners) fingerprint() store.Swap {
-	return store.Swap{Field: store.FieldFingerprint, New: o.cfg.Fingerprint}
 }
 
 // numberSettings returns a swap that replaces the settings in the table by this replica's.

@@ -175,10 +175,8 @@ func (o *Owners) OwnsPartition0() bool { return o.MayStart(0) }
 func (o *Owners) Owned() (n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, h := range o.held {
-		if h != nil {
-			n++
-		}
+	for range o.holds() {
+		n++
 	}
 	return n
 }

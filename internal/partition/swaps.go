@@ -88,9 +88,8 @@ func (o *Owners) take(ctx context.Context) {
 	swaps := []store.Swap{{Field: store.BeatField(o.cfg.Life), Old: own, New: own}}
 	dead := map[string]bool{}
 	for _, p := range partitions {
-		lease := store.Lease{Life: o.cfg.Life, Tenure: o.peers.tenures[p] + 1}
-		leases[p] = lease
-		swaps = append(swaps, replace(table, store.LeaseField(p), lease.String()))
+		leases[p] = store.Lease{Life: o.cfg.Life, Tenure: o.peers.tenures[p] + 1}
+		swaps = append(swaps, replace(table, store.LeaseField(p), leases[p].String()))
 		if life := table.Leases[p].Life; life != "" && !dead[life] {
 			dead[life] = true
 			swaps = append(swaps, replace(table, store.BeatField(life), ""))
@@ -114,7 +113,7 @@ func (o *Owners) housekeep(ctx context.Context) {
 		swaps = append(swaps, o.numberSettings(table.Settings))
 	}
 	if table.Fingerprint == "" {
-		swaps = append(swaps, o.fingerprint())
+		swaps = append(swaps, replace(table, store.FieldFingerprint, o.cfg.Fingerprint))
 	}
 	now := time.Now()
 	named := map[string]bool{}
