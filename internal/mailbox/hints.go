@@ -90,7 +90,7 @@ func (p *partition) forget(h ooo.Hint) {
 // ones.
 func (r *Registry) apply(hints ...ooo.Hint) {
 	for _, h := range hints {
-		isNew := false
+		dispatch := false
 		r.locked(h.ID.Partition(), func(p *partition) {
 			key := hintKey{h.Kind, h.Subject}
 			if p.hints[h.ID][key].Nonce == h.Nonce {
@@ -101,22 +101,28 @@ func (r *Registry) apply(hints ...ooo.Hint) {
 			}
 			h.SeenAt = time.Now()
 			p.hints[h.ID][key] = h
-			isNew = p.ready
+			dispatch = p.ready // otherwise start does it
 		})
-		if isNew {
+		if dispatch {
 			r.dispatch(h)
 		}
 	}
 }
 
-// dispatch schedules a wish, and passes any other hint to the workers if its mailbox is
-// monitored.
+// needsRecord reports whether a hint is void without a record. A wish may create the record, and
+// the subscription of a stray must be deleted without one.
+func needsRecord(h ooo.Hint) bool {
+	_, wish := wishOf(h)
+	return !wish && h.Kind != ooo.HintStray
+}
+
+// dispatch schedules a wish, and passes any other hint to the workers unless it is void.
 func (r *Registry) dispatch(h ooo.Hint) {
 	if key, ok := wishOf(h); ok {
 		r.wishes.Set(key, time.Now())
 		return
 	}
-	if r.entry(h.ID) == nil && h.Kind != ooo.HintStray {
+	if _, known := r.Get(h.ID); !known && needsRecord(h) {
 		return
 	}
 	for _, w := range r.workers {
@@ -197,13 +203,12 @@ func (r *Registry) readHintsOnce(ctx context.Context) error {
 	return r.discardUnknown(ctx, hints)
 }
 
-// discardUnknown removes the hints for mailboxes that are not monitored, except wishes,
-// which may start the monitoring, and strays, whose subscriptions must be deleted.
+// discardUnknown removes the hints that need a record and have none.
 func (r *Registry) discardUnknown(ctx context.Context, hints []ooo.Hint) error {
 	var unknown []ooo.Hint
 	for _, h := range hints {
 		r.locked(h.ID.Partition(), func(p *partition) {
-			if _, wish := wishOf(h); p.ready && !wish && h.Kind != ooo.HintStray && !p.known(h.ID) {
+			if p.ready && needsRecord(h) && p.record(h.ID) == nil {
 				unknown = append(unknown, h)
 			}
 		})

@@ -90,10 +90,12 @@ func (p *partition) ensureEntry(id ooo.RecordID) *entry {
 	return e
 }
 
-// known reports whether a record exists. The caller must hold mu.
-func (p *partition) known(id ooo.RecordID) bool {
-	e := p.entries[id]
-	return e != nil && e.record.Load() != nil
+// record returns a record as it was last saved, nil if there is none. The caller must hold mu.
+func (p *partition) record(id ooo.RecordID) *ooo.Mailbox {
+	if e := p.entries[id]; e != nil {
+		return e.record.Load()
+	}
+	return nil
 }
 
 // Begin records that a delivery or a subscription step begins in the partition of a mailbox.

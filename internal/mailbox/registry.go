@@ -123,19 +123,12 @@ func (r *Registry) locked(number int, do func(p *partition)) {
 // Get returns a mailbox as it was last saved; the caller must not change it. ok is false
 // if the mailbox is not monitored or its partition not ready.
 func (r *Registry) Get(id ooo.RecordID) (m *ooo.Mailbox, ok bool) {
-	if e := r.entry(id); e != nil {
-		m = e.record.Load()
-	}
-	return m, m != nil
-}
-
-func (r *Registry) entry(id ooo.RecordID) (e *entry) {
 	r.locked(id.Partition(), func(p *partition) {
-		if p.ready && p.known(id) {
-			e = p.entries[id]
+		if p.ready {
+			m = p.record(id)
 		}
 	})
-	return e
+	return m, m != nil
 }
 
 // All yields the mailboxes of the ready partitions in no particular order.
@@ -153,13 +146,13 @@ func (r *Registry) All() iter.Seq[*ooo.Mailbox] {
 
 // LastRead returns when a mailbox was last read successfully, as far as this replica
 // knows, or zero.
-func (r *Registry) LastRead(id ooo.RecordID) time.Time {
-	if e := r.entry(id); e != nil {
-		if m := e.record.Load(); m != nil {
-			return e.lastRead(m)
+func (r *Registry) LastRead(id ooo.RecordID) (at time.Time) {
+	r.locked(id.Partition(), func(p *partition) {
+		if m := p.record(id); m != nil && p.ready {
+			at = p.entries[id].lastRead(m)
 		}
-	}
-	return time.Time{}
+	})
+	return at
 }
 
 // ReadUntil returns until when the previous owner of a partition read every mailbox in every
