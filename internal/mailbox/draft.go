@@ -76,9 +76,7 @@ func (d *Draft) RemoveHints(hints ...ooo.Hint) { d.save.DoneHints = append(d.sav
 
 // LeaveHints leaves hints with this save.
 func (d *Draft) LeaveHints(hints ...ooo.Hint) {
-	for _, h := range hints {
-		d.save.NewHints = append(d.save.NewHints, stamped(h))
-	}
+	d.save.NewHints = append(d.save.NewHints, stamped(hints)...)
 }
 
 // OnSave makes the update call f right before the first attempt of the save, which may have waited

@@ -16,13 +16,17 @@ import (
 // causes.
 const hintsEvery = 5 * time.Second
 
-// stamped returns a hint with its nonce and time filled in.
-func stamped(h ooo.Hint) ooo.Hint {
-	h.Nonce = cmp.Or(h.Nonce, rand.Text())
-	if h.At.IsZero() {
-		h.At = time.Now()
+// stamped returns hints with their nonces and times filled in.
+func stamped(hints []ooo.Hint) []ooo.Hint {
+	hints = slices.Clone(hints)
+	for i := range hints {
+		h := &hints[i]
+		h.Nonce = cmp.Or(h.Nonce, rand.Text())
+		if h.At.IsZero() {
+			h.At = time.Now()
+		}
 	}
-	return h
+	return hints
 }
 
 // Hints returns the pending hints of one kind for a mailbox.
@@ -50,16 +54,12 @@ func (p *partition) pending() (hints []ooo.Hint) {
 // LeaveHints stores hints in Redis for the owners of the mailboxes. It applies those for
 // mailboxes of this replica at once.
 func (r *Registry) LeaveHints(ctx context.Context, hints ...ooo.Hint) error {
-	publish := false
-	all := make([]ooo.Hint, len(hints))
-	for i, h := range hints {
-		all[i] = stamped(h)
-		publish = publish || r.parts[h.ID.Partition()].Load() == nil
-	}
-	if err := r.cfg.Store.LeaveHints(ctx, publish, all...); err != nil {
+	hints = stamped(hints)
+	publish := slices.ContainsFunc(hints, func(h ooo.Hint) bool { return r.parts[h.ID.Partition()].Load() == nil })
+	if err := r.cfg.Store.LeaveHints(ctx, publish, hints...); err != nil {
 		return err
 	}
-	r.apply(all...)
+	r.apply(hints...)
 	return nil
 }
 
