@@ -45,16 +45,7 @@ func (r *Registry) restore(p *partition) error {
 	entries := maps.Clone(p.entries)
 	p.mu.Unlock()
 	for id, e := range entries {
-		e.mu.Lock() // an update in flight may remove the record, which must not be written back then
-		var err error
-		if older.Damaged[id] != nil && e.record.Load() != nil {
-			err = r.discard(p, id)
-		}
-		if err == nil {
-			err = r.restoreRecord(ctx, p, e, stored[id])
-		}
-		e.mu.Unlock()
-		if err != nil {
+		if err := r.restoreRecord(ctx, p, e, stored[id], older.Damaged[id] != nil); err != nil {
 			return err
 		}
 	}
@@ -71,18 +62,21 @@ func (r *Registry) restore(p *partition) error {
 }
 
 // restoreRecord makes Redis have the record that memory has, and first the wishes that it has
-// carried out. stored is the record in Redis, or nil. If it is newer, it is adopted: another owner
-// wrote it while Redis had an older table, and may have acknowledged a wish or a delivery that
-// overwriting it would undo. The caller must hold e.mu.
-func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, stored *ooo.Mailbox) error {
+// carried out. stored is the record in Redis, nil if there is none or it is damaged. If it is newer,
+// it is adopted: another owner wrote it while Redis had an older table, and may have acknowledged a
+// wish or a delivery that overwriting it would undo.
+func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, stored *ooo.Mailbox, damaged bool) error {
+	e.mu.Lock() // an update in flight may remove the record, which must not be written back then
+	defer e.mu.Unlock()
 	m := e.record.Load()
-	switch {
-	case m == nil && stored == nil:
+	if m == nil && stored == nil {
 		return nil
-	case m != nil && stored != nil && stored.Version > m.Version:
+	}
+	if m != nil && stored != nil && stored.Version > m.Version {
 		r.adopt(p, e, stored)
 		return nil
-	case stored != nil:
+	}
+	if stored != nil {
 		var removed []string
 		for _, a := range stored.Addresses {
 			if m == nil || m.Address(a.Spelling) == nil {
@@ -97,8 +91,16 @@ func (r *Registry) restoreRecord(ctx context.Context, p *partition, e *entry, st
 		stored.Version++
 		return r.save(p, store.Save{Lease: p.lease, Record: stored, Remove: true})
 	}
-	if err := r.restoreWishes(ctx, m); err != nil || stored != nil && stored.Version == m.Version {
+	if damaged {
+		if err := r.discard(p, m.ID); err != nil {
+			return err
+		}
+	}
+	if err := r.restoreWishes(ctx, m); err != nil {
 		return err
+	}
+	if stored != nil && stored.Version == m.Version {
+		return nil
 	}
 	return r.save(p, store.Save{Lease: p.lease, Record: m, Overwrite: true})
 }
@@ -110,26 +112,31 @@ func (r *Registry) discard(p *partition, id ooo.RecordID) error {
 	return r.save(p, store.Save{Lease: p.lease, Record: removed, Remove: true, Overwrite: true})
 }
 
-// restoreWishes writes back the wishes that a record carried out. A newer wish in Redis
-// stays, and is carried out.
+// restoreWishes writes back the wishes that a record carried out.
 func (r *Registry) restoreWishes(ctx context.Context, m *ooo.Mailbox) error {
 	for i := range m.Addresses {
-		a := &m.Addresses[i]
-		wish, err := r.cfg.Store.Wish(ctx, a.Spelling)
-		switch {
-		case errors.Is(err, store.ErrDamaged), err == nil && wish.Nonce == a.Nonce:
-			continue
-		case err != nil:
-		case wish.Nonce == "" || wish.At.Before(a.WishedAt):
-			err = r.replaceWish(ctx, wish, wishFor(a, m.Person))
-		default: // the hint of the newer wish may be lost
-			err = r.LeaveHints(ctx, wish.Hint(ooo.HintWish))
-		}
-		if err != nil {
+		if err := r.restoreWish(ctx, wishFor(&m.Addresses[i], m.Person)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// restoreWish writes back a wish that was carried out. A newer one in Redis stays, and is
+// carried out: its hint may be lost.
+func (r *Registry) restoreWish(ctx context.Context, carriedOut ooo.Wish) error {
+	wish, err := r.cfg.Store.Wish(ctx, carriedOut.Address)
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		return nil
+	case err != nil:
+		return err
+	case wish.Nonce == carriedOut.Nonce:
+		return nil
+	case wish.Nonce == "" || wish.At.Before(carriedOut.At):
+		return r.replaceWish(ctx, wish, carriedOut)
+	}
+	return r.LeaveHints(ctx, wish.Hint(ooo.HintWish))
 }
 
 // restoreStops turns off those wishes of a partition whose stop was carried out. Any other one
@@ -141,30 +148,29 @@ func (r *Registry) restoreStops(ctx context.Context, p *partition, addresses []s
 		return err
 	}
 	for _, w := range wishes {
-		if w.Address == "" || w.Record().Partition() != p.number { // none, damaged or another owner's
-			continue
-		}
-		p.mu.Lock()
-		e := p.entries[w.Record()]
-		stoppedAt, stopped := p.stopped[ooo.FoldAddress(w.Address)]
-		p.mu.Unlock()
-		if e != nil {
-			if m := e.record.Load(); m != nil && m.Address(w.Address) != nil {
-				continue
-			}
-		}
-		if w.On && stopped && !w.At.After(stoppedAt) {
-			off := w
-			off.On, off.Nonce, off.At = false, rand.Text(), stoppedAt
-			err = r.replaceWish(ctx, w, off)
-		} else {
-			err = r.LeaveHints(ctx, w.Hint(ooo.HintWish))
-		}
-		if err != nil {
+		if err := r.restoreStop(ctx, p, w); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *Registry) restoreStop(ctx context.Context, p *partition, w ooo.Wish) error {
+	p.mu.Lock()
+	m := p.record(w.Record())
+	stoppedAt, stopped := p.stopped[ooo.FoldAddress(w.Address)]
+	p.mu.Unlock()
+	switch {
+	case w.Address == "" || w.Record().Partition() != p.number: // none, damaged or another owner's
+		return nil
+	case m != nil && m.Address(w.Address) != nil:
+		return nil
+	case w.On && stopped && !w.At.After(stoppedAt):
+		off := w
+		off.On, off.Nonce, off.At = false, rand.Text(), stoppedAt
+		return r.replaceWish(ctx, w, off)
+	}
+	return r.LeaveHints(ctx, w.Hint(ooo.HintWish))
 }
 
 // replaceWish replaces a wish unless it was rewritten in the meantime. It leaves hints for

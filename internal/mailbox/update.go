@@ -17,6 +17,8 @@ const saveTime = 2 * time.Second
 // ErrUnchanged is returned by a change that turns out to need no save.
 var ErrUnchanged = errors.New("nothing to save")
 
+var errAdopted = errors.New("redis has a newer record, which is now in memory")
+
 // Update changes a record: change receives a copy, which is saved and then replaces the
 // record in memory. Nothing else changes the record while Update runs. A save without an
 // answer is retried until it is answered or the partition is lost.
@@ -78,25 +80,22 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 // back with an older table, into which this replica's lease is restored. Only a round
 // decides that the partition is lost.
 func (r *Registry) commit(p *partition, e *entry, d *Draft) error {
-	before := e.record.Load()
-	saved := schedule.Retry(p.ctx, 50*time.Millisecond, time.Second, func(attempt int) error {
+	for attempt := 1; ; attempt++ {
 		err := r.save(p, d.save, d.onSave...)
+		if err == nil {
+			return nil
+		}
 		d.onSave = nil
-		if attempt == 3 && err != nil {
+		if attempt == 3 {
 			r.cfg.Log.Warn("record not saved, retrying", "mailbox", d.ID, "err", err)
 		}
 		if errors.Is(err, store.ErrVersion) {
-			err = errors.Join(err, r.resolveConflict(p, e, d))
+			err = r.resolveConflict(p, e, d)
 		}
-		if e.record.Load() != before {
-			return nil // adopted
+		if errors.Is(err, errAdopted) || !schedule.Sleep(p.ctx, schedule.Backoff(attempt, 50*time.Millisecond, time.Second)) {
+			return ooo.ErrNotOwner
 		}
-		return err
-	})
-	if !saved || e.record.Load() != before {
-		return ooo.ErrNotOwner
 	}
-	return nil
 }
 
 // save makes one attempt of a save. It calls before when it has waited for other saves, right
@@ -129,35 +128,22 @@ func (r *Registry) save(p *partition, s store.Save, before ...func()) error {
 // resolveConflict prepares the retry of a save that Redis refused because its record does not
 // have the version that this owner, the only writer, expects. It resolves only this record:
 // loading the partition again would lose the records that are not restored yet. A stored record
-// that can't be read, or that this owner has removed, is removed. If it had other addresses,
-// their monitoring starts again. A newer record is adopted, an older one overwritten.
+// that can't be read, or that this owner has removed, is removed. A newer one is adopted, which
+// ends the retries with errAdopted, an older one overwritten.
 func (r *Registry) resolveConflict(p *partition, e *entry, d *Draft) error {
 	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 	defer cancel()
 	m := e.record.Load()
 	stored, err := r.cfg.Store.LoadRecord(ctx, d.ID)
+	damaged := errors.Is(err, store.ErrDamaged)
 	switch {
-	case errors.Is(err, store.ErrDamaged) || err == nil && m == nil:
-		wishes, err := r.cfg.Store.AllWishes(ctx)
-		if err != nil {
-			return err
-		}
-		var addresses []string // that the record may have
-		for _, w := range wishes {
-			if w.Record() == d.ID {
-				addresses = append(addresses, w.Address)
-			}
-		}
-		if err := r.restoreStops(ctx, p, addresses); err != nil {
-			return err
-		}
-		r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", d.ID)
-		return r.discard(p, d.ID)
-	case err != nil:
+	case err != nil && !damaged:
 		return err
+	case damaged, m == nil:
+		return r.removeStored(ctx, p, d.ID)
 	case stored != nil && stored.Version > m.Version:
 		r.adopt(p, e, stored)
-		return nil
+		return errAdopted
 	}
 	// Redis must have the wishes that the save has carried out, see [Registry.readWish], and those
 	// that it moves, but not one that it stops: that would be carried out again.
@@ -169,6 +155,24 @@ func (r *Registry) resolveConflict(p *partition, e *entry, d *Draft) error {
 	}
 	d.save.Overwrite = true
 	return r.restoreWishes(ctx, wished)
+}
+
+// removeStored removes a record from Redis whose addresses are unknown here. The wishes of those
+// that it may have had are carried out, unless this owner has done that.
+func (r *Registry) removeStored(ctx context.Context, p *partition, id ooo.RecordID) error {
+	wishes, err := r.cfg.Store.AllWishes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range wishes {
+		if w.Record() == id {
+			if err := r.restoreStop(ctx, p, w); err != nil {
+				return err
+			}
+		}
+	}
+	r.cfg.Log.Warn("damaged or removed record in redis replaced", "mailbox", id)
+	return r.discard(p, id)
 }
 
 // adopt replaces a record in memory by a newer one from Redis, and dispatches the hints for
@@ -196,7 +200,7 @@ func (r *Registry) saved(p *partition, e *entry, d *Draft) {
 		p.forget(h)
 	}
 	maps.Copy(p.stopped, d.stopped)
-	for i := 0; i < len(d.Addresses) && len(p.stopped) > 0; i++ {
+	for i := range d.Addresses {
 		delete(p.stopped, d.Addresses[i].Folded())
 	}
 	p.mu.Unlock()
