@@ -118,14 +118,15 @@ func (r *Registry) readWish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish
 	p.mu.Unlock()
 	switch {
 	case err != nil:
+		return wish, err
 	case wish.On && stopped && !wish.At.After(stoppedAt):
 		// The start of before the stop, or one from a replica whose clock is behind.
 		stored, err := r.cfg.Store.Load(ctx, p.number)
-		if err == nil && stored.Saves < saves {
-			err = errRestoring
-		}
 		if err != nil {
 			return wish, err
+		}
+		if stored.Saves < saves {
+			return wish, errRestoring
 		}
 		return r.cfg.Store.Wish(ctx, key.address) // it may have been restored in between
 	case wish.Nonce == "" && m.Address(key.address) != nil:
@@ -136,7 +137,7 @@ func (r *Registry) readWish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish
 		}
 		return wish, err
 	}
-	return wish, err
+	return wish, nil
 }
 
 // fulfil applies the wish of an address to the record, and reports whether that changed
