@@ -150,19 +150,7 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, from ooo.Hint) bool {
 	case a != nil && wish.Nonce != "" && wish.At.Before(a.WishedAt):
 		return false // Redis came back with older data: [Registry.Restore] replaces the wish
 	case !wish.On:
-		if wish.Nonce != "" {
-			d.save.Wishes = append(d.save.Wishes, store.WishChange{Old: wish})
-		}
-		if a == nil {
-			if d.Version == 1 { // there is no record, only the wish is removed
-				d.Remove()
-			}
-			return wish.Nonce != ""
-		}
-		d.stopped = map[string]time.Time{address: cmp.Or(wish.At, a.WishedAt)}
-		d.Event(a, ooo.Event{At: now, Kind: ooo.EventStopped, Source: ooo.SourceRequest})
-		d.DropAddress(a, true)
-		return true
+		return d.stop(a, wish, now)
 	case wish.Record() != d.ID:
 		if a != nil {
 			d.move(a, wish.Record())
@@ -187,6 +175,24 @@ func (d *Draft) fulfil(address string, wish ooo.Wish, from ooo.Hint) bool {
 	return true
 }
 
+// stop ends the monitoring of an address, which is nil if the record does not have it, and removes
+// the wish, which may be zero. It reports whether that changed anything.
+func (d *Draft) stop(a *ooo.Address, wish ooo.Wish, now time.Time) bool {
+	if wish.Nonce != "" {
+		d.save.Wishes = append(d.save.Wishes, store.WishChange{Old: wish})
+	}
+	if a == nil {
+		if d.Version == 1 { // there is no record, only the wish is removed
+			d.Remove()
+		}
+		return wish.Nonce != ""
+	}
+	d.stopped = map[string]time.Time{a.Folded(): cmp.Or(wish.At, a.WishedAt)}
+	d.Event(a, ooo.Event{At: now, Kind: ooo.EventStopped, Source: ooo.SourceRequest})
+	d.DropAddress(a, true)
+	return true
+}
+
 // setWish records in an address which wish it carried out.
 func setWish(a *ooo.Address, w ooo.Wish) {
 	a.Spelling, a.StartID, a.Nonce, a.WishedAt = w.Address, w.StartID, w.Nonce, w.At
@@ -202,20 +208,21 @@ func (d *Draft) add(wish ooo.Wish, from ooo.Hint, now time.Time) {
 	address := ooo.Address{Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
 	if from.Moved != nil {
 		address = *from.Moved
-		if d.State == nil && from.MovedState != nil && address.StartID == wish.StartID {
-			d.State = from.MovedState
-			// The first read may now find no change, so it would queue nothing for the others.
-			d.QueueState(ooo.SourceRequest, ooo.Hint{}, now)
-		}
 	}
 	started := address.StartID != wish.StartID
-	// The mediator may have received another state of the address from its former record.
-	differs := from.Moved != nil && !started && d.State != nil && (from.MovedState == nil || !from.MovedState.Same(*d.State))
+	continued := from.Moved != nil && !started
+	if continued && d.State == nil && from.MovedState != nil {
+		d.State = from.MovedState
+		// The first read may now find no change, so it would queue nothing for the others.
+		d.QueueState(ooo.SourceRequest, ooo.Hint{}, now)
+	}
 	setWish(&address, wish)
-	switch a := d.AddAddress(address); {
+	a := d.AddAddress(address)
+	switch {
 	case started:
 		d.start(a, now)
-	case differs:
+	case continued && d.State != nil && (from.MovedState == nil || !from.MovedState.Same(*d.State)):
+		// The mediator may have received another state of the address from its former record.
 		d.queue(a, ooo.EventChanged, ooo.SourceRequest, ooo.Hint{}, now)
 	}
 }
