@@ -67,22 +67,20 @@ func (r *Registry) load(p *partition) bool {
 		ctx, cancel := context.WithTimeout(p.ctx, loadTime)
 		defer cancel()
 		loaded, err := r.cfg.Store.Load(ctx, p.number)
-		if err == nil {
-			r.fill(p, loaded)
-		} else if attempt == 1 && p.ctx.Err() == nil {
-			r.cfg.Log.WarnContext(ctx, "partition not loaded, retrying", "partition", p.number, "err", err)
+		if err != nil {
+			if attempt == 1 && p.ctx.Err() == nil {
+				r.cfg.Log.WarnContext(ctx, "partition not loaded, retrying", "partition", p.number, "err", err)
+			}
+			return err
 		}
-		return err
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.loaded, p.saves, p.readUntil = true, loaded.Saves, loaded.ReadUntil
+		for _, m := range loaded.Records {
+			p.ensureEntry(m.ID).record.Store(m)
+		}
+		return nil
 	})
-}
-
-func (r *Registry) fill(p *partition, loaded store.Loaded) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.loaded, p.saves, p.readUntil = true, loaded.Saves, loaded.ReadUntil
-	for _, m := range loaded.Records {
-		p.ensureEntry(m.ID).record.Store(m)
-	}
 }
 
 // Drop discards a partition at once: another replica owns it, or this one releases it.
@@ -116,9 +114,7 @@ func (r *Registry) Drain(ctx context.Context, number int) error {
 		ended := p.calls+p.others == 0
 		p.mu.Unlock()
 		if ended {
-			writing, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-			defer cancel()
-			return r.writeReads(writing, p)
+			return r.writeReads(ctx, 500*time.Millisecond, p)
 		}
 		select {
 		case <-p.idle:

@@ -41,16 +41,16 @@ func (r *Registry) Run(ctx context.Context, workers ...Worker) error {
 // them.
 func (r *Registry) publishReads(ctx context.Context) error {
 	for schedule.Sleep(ctx, readsEvery) {
-		writing, cancel := context.WithTimeout(ctx, saveTime)
-		if err := r.writeReads(writing, slices.Collect(r.owned())...); err != nil {
+		if err := r.writeReads(ctx, saveTime, slices.Collect(r.owned())...); err != nil {
 			r.cfg.Log.DebugContext(ctx, "read times not written", "err", err)
 		}
-		cancel()
 	}
 	return nil
 }
 
-func (r *Registry) writeReads(ctx context.Context, owned ...*partition) error {
+func (r *Registry) writeReads(ctx context.Context, limit time.Duration, owned ...*partition) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	all := map[int]store.Reads{}
 	for _, p := range owned {
 		if entries := p.snapshot(); len(entries) > 0 {
@@ -66,31 +66,29 @@ func (r *Registry) readsOf(entries []*entry) store.Reads {
 	now := time.Now()
 	fresh := now.Add(-2*r.cfg.Interval - time.Second).UnixNano()
 	oldest := now.UnixNano()
-	reads := store.Reads{Except: map[ooo.RecordID]time.Time{}}
+	except := map[ooo.RecordID]time.Time{}
 	for _, e := range entries {
 		if at := e.readAt.Load(); at >= fresh {
 			oldest = min(oldest, at)
 		} else if m := e.record.Load(); m != nil {
-			reads.Except[m.ID] = e.lastRead(m)
+			except[m.ID] = e.lastRead(m)
 		}
 	}
-	reads.At, reads.Written = time.Unix(0, oldest).UTC(), now.UTC()
-	return reads
+	return store.Reads{At: time.Unix(0, oldest).UTC(), Written: now.UTC(), Except: except}
 }
 
 // watchClock schedules all mailboxes again when the wall clock jumps, because scheduled
 // windows open and close by it.
 func (r *Registry) watchClock(ctx context.Context) error {
-	began := time.Now()
-	wall, drift := began.Round(0), time.Duration(0)
+	began, drift := time.Now(), time.Duration(0) // of the wall clock, ahead of the monotonic one
 	for schedule.Sleep(ctx, time.Second) {
 		now := time.Now()
-		latest := now.Round(0).Sub(wall) - now.Sub(began)
-		if (latest - drift).Abs() <= maxClockDrift {
+		jump := now.Round(0).Sub(began.Round(0)) - now.Sub(began) - drift
+		if jump.Abs() <= maxClockDrift {
 			continue
 		}
-		r.cfg.Log.WarnContext(ctx, "this machine's clock jumped", "by", latest-drift)
-		drift = latest
+		r.cfg.Log.WarnContext(ctx, "this machine's clock jumped", "by", jump)
+		drift += jump
 		for p := range r.owned() {
 			r.refreshAll(p)
 		}
