@@ -70,7 +70,7 @@ func (r *Registry) update(p *partition, e *entry, m *ooo.Mailbox, change func(d 
 	if err := r.commit(p, e, d); err != nil {
 		return nil, err
 	}
-	r.saved(p, e, d)
+	r.setRecord(p, e, d)
 	saved = true
 	return d.Mailbox, nil
 }
@@ -180,7 +180,7 @@ func (r *Registry) removeStored(ctx context.Context, p *partition, id ooo.Record
 // e.mu.
 func (r *Registry) adopt(p *partition, e *entry, newer *ooo.Mailbox) {
 	r.cfg.Log.Warn("redis has a newer record than memory, using it", "mailbox", newer.ID)
-	r.saved(p, e, &Draft{Mailbox: newer})
+	r.setRecord(p, e, &Draft{Mailbox: newer})
 	for _, h := range p.pending() {
 		if h.ID == newer.ID {
 			r.dispatch(h)
@@ -188,8 +188,8 @@ func (r *Registry) adopt(p *partition, e *entry, newer *ooo.Mailbox) {
 	}
 }
 
-// saved puts a draft that Redis has into memory. The caller must hold e.mu.
-func (r *Registry) saved(p *partition, e *entry, d *Draft) {
+// setRecord puts the record of a draft that Redis has into memory. The caller must hold e.mu.
+func (r *Registry) setRecord(p *partition, e *entry, d *Draft) {
 	m := d.Mailbox
 	if d.save.Remove {
 		m = nil
