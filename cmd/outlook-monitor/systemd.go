@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"outlook-monitor/internal/schedule"
 )
 
 // notifySystemd reports the state of the service to systemd, if systemd started it.
@@ -24,15 +25,11 @@ func watchdog(alive func(), log *slog.Logger) task {
 		if err != nil || timeout == 0 { // not started by systemd, or without a watchdog
 			return err
 		}
-		ticker := time.NewTicker(timeout / 2)
-		defer ticker.Stop()
 		for {
 			alive()
 			notifySystemd(daemon.SdNotifyWatchdog, log)
-			select {
-			case <-ctx.Done():
+			if !schedule.Sleep(ctx, timeout/2) {
 				return nil
-			case <-ticker.C:
 			}
 		}
 	}

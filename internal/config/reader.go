@@ -52,7 +52,7 @@ func (s *Serve) Effective(getenv func(string) string) (all []EffectiveSetting) {
 		switch {
 		case in.from == "default":
 			in.text = cmp.Or(in.text, row.Default)
-		case row.FileOf == "" && row.secret():
+		case row.secret:
 			in.text = in.secret(in.text).String()
 		}
 		all = append(all, EffectiveSetting{row.Name, in.text, in.from})
@@ -80,7 +80,7 @@ type input struct {
 // content of its file.
 func (r *reader) resolve(row Row) input {
 	in := r.resolveDirect(row)
-	if row.FileOf != "" || !row.secret() {
+	if !row.secret {
 		return in
 	}
 	file := r.resolveDirect(Row{Name: row.Name + fileSuffix})
@@ -162,7 +162,11 @@ func (r *reader) parse(in input) {
 	case *string:
 		*v = r.normalize(in)
 	case *bool:
-		*v = r.parseBool(in)
+		on, ok := boolNames[strings.ToLower(in.text)]
+		if !ok {
+			r.mistake(in.name, "is %s: use true or false", quote(in.text))
+		}
+		*v = on
 	case *int:
 		*v = parseBounded(r, in, strconv.Atoi)
 	case *time.Duration:
@@ -211,14 +215,6 @@ var boolNames = map[string]bool{
 	"false": false, "0": false, "no": false, "off": false,
 }
 
-func (r *reader) parseBool(in input) bool {
-	on, ok := boolNames[strings.ToLower(in.text)]
-	if !ok {
-		r.mistake(in.name, "is %s: use true or false", quote(in.text))
-	}
-	return on
-}
-
 // parseBounded checks the value against the min and max of the setting, which may have no max.
 func parseBounded[T cmp.Ordered](r *reader, in input, parse func(string) (T, error)) T {
 	value, err := parse(in.text)
@@ -235,23 +231,20 @@ func parseBounded[T cmp.Ordered](r *reader, in input, parse func(string) (T, err
 	return value
 }
 
-// split returns the items of a list separated by commas.
-func split(text string) (all []string) {
-	for item := range strings.SplitSeq(text, ",") {
-		if item = strings.TrimSpace(item); item != "" {
-			all = append(all, item)
-		}
-	}
-	return all
-}
-
 // parseList normalizes each item and drops duplicates, but not of files: their position
 // pairs them with the files of another setting.
 func (r *reader) parseList(in input) (list []string) {
 	format := in.tag.Get("format")
-	items := split(in.text)
-	if format == "resource" {
-		items = joinQueries(items)
+	var items []string
+	for item := range strings.SplitSeq(in.text, ",") {
+		item, last := strings.TrimSpace(item), len(items)-1
+		switch {
+		case item == "":
+		case format == "resource" && last >= 0 && strings.Contains(items[last], "?") && !strings.HasPrefix(item, "/"):
+			items[last] += "," + item // the comma is in the query, such as ?$select=subject,showAs
+		default:
+			items = append(items, item)
+		}
 	}
 	for _, item := range items {
 		item = r.normalize(input{in.Row, in.name, item, in.from})
@@ -266,18 +259,4 @@ func (r *reader) parseList(in input) (list []string) {
 		r.mistake(in.name, "names no %s: unset it, or separate several with commas", format)
 	}
 	return list
-}
-
-// joinQueries joins the parts of resources that were split at a comma in their query, such as
-// ?$select=subject,showAs.
-func joinQueries(items []string) (all []string) {
-	for _, item := range items {
-		last := len(all) - 1
-		if last >= 0 && strings.Contains(all[last], "?") && !strings.HasPrefix(item, "/") {
-			all[last] += "," + item
-		} else {
-			all = append(all, item)
-		}
-	}
-	return all
 }

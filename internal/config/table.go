@@ -18,8 +18,9 @@ type Row struct {
 	Help    string // a sentence
 	FileOf  string // for a NAME_FILE setting: NAME, the secret setting whose value is in the file
 
-	tag   reflect.StructTag // of the field in Settings
-	value reflect.Value     // of that field; not set if FileOf is
+	tag    reflect.StructTag // of the field in Settings
+	value  reflect.Value     // of that field; not set if FileOf is
+	secret bool              // value is confidential
 }
 
 // Table returns all settings in the order in which an operator encounters them.
@@ -30,15 +31,6 @@ const fileSuffix = "_FILE"
 
 func flagOf(name string) string { return "--" + strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
-// secret reports whether the value is confidential.
-func (r Row) secret() bool {
-	switch r.value.Interface().(type) {
-	case Secret, []Secret:
-		return true
-	}
-	return false
-}
-
 // rowsOf returns the settings in a struct and its nested structs, each secret one followed
 // by the one that names its file.
 func rowsOf(parent reflect.Value) (rows []Row) {
@@ -47,11 +39,12 @@ func rowsOf(parent reflect.Value) (rows []Row) {
 		switch {
 		case ok:
 			literal := field.Tag.Get("default")
+			secret := field.Type == reflect.TypeFor[Secret]() || field.Type == reflect.TypeFor[[]Secret]()
 			rows = append(rows, Row{
 				Name: name, Flag: flagOf(name), Help: field.Tag.Get("help"),
-				Default: cmp.Or(literal, field.Tag.Get("otherwise")), Literal: literal != "", tag: field.Tag, value: value,
+				Default: cmp.Or(literal, field.Tag.Get("otherwise")), Literal: literal != "", tag: field.Tag, value: value, secret: secret,
 			})
-			if rows[len(rows)-1].secret() {
+			if secret {
 				rows = append(rows, Row{
 					Name: name + fileSuffix, Flag: flagOf(name + fileSuffix), FileOf: name, tag: `placeholder:"FILE"`,
 					Help: "File that holds the value of " + name + ", read at the start.",

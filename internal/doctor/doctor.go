@@ -152,6 +152,9 @@ func (d *diagnosis) check(ctx context.Context, c check) Result {
 	if reason := cmp.Or(d.mistaken(c.settings), d.blocked(c.requires...)); reason != "" {
 		return skipped("%s", reason)
 	}
+	if d.cfg.Redis == nil && slices.Contains(c.requires, redisCheck) {
+		return skipped("there is no Redis to check")
+	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.timeout, checkTimeout))
 	defer cancel()
 	return c.run(d, ctx)

@@ -100,9 +100,6 @@ func (d *diagnosis) redisFailure(err error) Result {
 	return redisRemedies.failure(err, url.Host)
 }
 
-// noRedis is the result of the checks of details without REDIS_URL.
-var noRedis = skipped("there is no Redis to check")
-
 func (d *diagnosis) persistence(context.Context) Result {
 	return d.configured(false, d.redisReport.Persistence)
 }
@@ -117,9 +114,6 @@ func (d *diagnosis) eviction(context.Context) Result {
 
 // configured returns a warning with the first finding of a kind, otherwise ok with found.
 func (d *diagnosis) configured(eviction bool, found string) Result {
-	if d.cfg.Redis == nil {
-		return noRedis
-	}
 	for _, f := range d.redisReport.Findings {
 		if f.Eviction == eviction {
 			return warning(f.Problem, f.Remedy)
@@ -140,9 +134,6 @@ const (
 )
 
 func (d *diagnosis) latency(ctx context.Context) Result {
-	if d.cfg.Redis == nil {
-		return noRedis
-	}
 	var times []time.Duration
 	for range pings {
 		began := time.Now()
@@ -161,9 +152,6 @@ func (d *diagnosis) latency(ctx context.Context) Result {
 }
 
 func (d *diagnosis) clock(ctx context.Context) Result {
-	if d.cfg.Redis == nil {
-		return noRedis
-	}
 	before := time.Now()
 	now, err := d.cfg.Redis.Now(ctx)
 	if err != nil {
