@@ -9,7 +9,6 @@ import (
 
 	"outlook-monitor/internal/mediatorsim"
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/schedule"
 )
 
 // report prints a line for each state that the mediator acknowledged.
@@ -59,25 +58,13 @@ func round(d time.Duration) string {
 	return max(d, time.Millisecond).Round(time.Millisecond).String()
 }
 
-// cause returns the change in the history that led to an acknowledged call.
+// cause returns the change that an acknowledged call reported: the newest one before it, because
+// only the newest state is delivered.
 func (d *demo) cause(ctx context.Context, call mediatorsim.Call) (ooo.Event, bool) {
-	for range 100 {
-		events, _, err := d.api.history(ctx, call.Email, ooo.HistoryLength)
-		if err != nil {
-			return ooo.Event{}, false
-		}
-		for _, e := range events {
-			if e.Kind != ooo.EventDelivered || e.WebhookID != call.WebhookID {
-				continue
-			}
-			for _, c := range events {
-				if c.Kind == ooo.EventChanged && c.Sequence == e.Sequence {
-					return c, true
-				}
-			}
-		}
-		if !schedule.Sleep(ctx, 10*time.Millisecond) { // the response may not be recorded yet
-			break
+	events, _, _ := d.api.history(ctx, call.Email, ooo.HistoryLength)
+	for _, e := range events { // newest first
+		if (e.Kind == ooo.EventChanged || e.Kind == ooo.EventResend) && !e.At.After(call.At) {
+			return e, e.Kind == ooo.EventChanged
 		}
 	}
 	return ooo.Event{}, false

@@ -39,14 +39,11 @@ func (s *service) ownedGauges() telemetry.Gauges {
 	now := time.Now()
 	g := telemetry.Gauges{
 		Partitions: s.owners.Owned(), Waits: map[string]time.Duration{},
-		States: map[string]int{}, Deliveries: map[string]int{},
+		States: map[string]int{string(ooo.Pending): 0, string(ooo.Watching): 0, string(ooo.Unknown): 0},
+		Deliveries: map[string]int{
+			string(ooo.DeliveryNone): 0, string(ooo.DeliveryPending): 0, string(ooo.DeliveryDelivered): 0, string(ooo.DeliveryRefused): 0,
+		},
 		Waiting: map[string]int{}, Lag: map[string]time.Duration{},
-	}
-	for _, state := range []ooo.Condition{ooo.Pending, ooo.Watching, ooo.Unknown} {
-		g.States[string(state)] = 0
-	}
-	for _, state := range []ooo.DeliveryState{ooo.DeliveryNone, ooo.DeliveryPending, ooo.DeliveryDelivered, ooo.DeliveryRefused} {
-		g.Deliveries[string(state)] = 0
 	}
 	if len(resources(s.settings)) > 0 {
 		g.Uncovered = new(int)
