@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
@@ -17,12 +18,12 @@ func TestClientStateSecretOfSlowRedis(t *testing.T) {
 	c := newClientStates(nil, s)
 	server.Pause()
 	time.AfterFunc(1500*time.Millisecond, server.Resume)
+	await.Run(t, c.Run)
 	first, err := c.keys(t.Context())
 	if err != nil || first.Tag() == "" {
 		t.Fatalf("keys of a slow Redis = %q, %v, want the secret", first.Tag(), err)
 	}
 	server.Pause()
-	c.readAt = time.Time{}
 	if got, err := c.keys(t.Context()); err != nil || got.Tag() != first.Tag() {
 		t.Errorf("keys while Redis hangs = %q, %v, want those known: %q", got.Tag(), err, first.Tag())
 	}

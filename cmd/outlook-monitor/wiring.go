@@ -169,6 +169,6 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		watchdog(func() { s.ownedGauges() }, log))
 	s.workers = append(s.workers,
 		func(ctx context.Context) error { return s.owners.Run(ctx, s.registry) },
-		s.poller.Run, s.deliverer.Run, s.subscriber.Run, syncer.Run, private.Run, page.Run)
+		keys.Run, s.poller.Run, s.deliverer.Run, s.subscriber.Run, syncer.Run, private.Run, page.Run)
 	return s, nil
 }
