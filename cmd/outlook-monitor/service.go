@@ -4,13 +4,16 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/gin-gonic/gin"
 	"golang.org/x/sync/errgroup"
 
 	"outlook-monitor/internal/config"
@@ -19,9 +22,11 @@ import (
 	"outlook-monitor/internal/mailbox"
 	"outlook-monitor/internal/partition"
 	"outlook-monitor/internal/poll"
+	"outlook-monitor/internal/schedule"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/store"
 	"outlook-monitor/internal/subscribe"
+	"outlook-monitor/internal/webhook"
 )
 
 type serviceConfig struct {
@@ -142,4 +147,51 @@ func addresses(listeners []server.Listener) (all []string) {
 		all = append(all, l.Addr().String())
 	}
 	return all
+}
+
+// registerReceiver adds the routes for Graph, also below the path of PUBLIC_URL, which a proxy
+// may keep or remove.
+func registerReceiver(receiver *webhook.Receiver, engine *gin.Engine, publicURL config.Secret) {
+	receiver.Register(engine)
+	if path := publicURL.URL().Path; strings.Trim(path, "/") != "" {
+		receiver.Register(engine.Group(path))
+	}
+}
+
+// listen opens a listener at the address of a setting, unless it is open already.
+func (s *service) listen(setting, address string, l server.Listener) (err error) {
+	if l.Listener == nil {
+		if l.Listener, err = net.Listen("tcp", address); err != nil {
+			return fmt.Errorf("listen: %w: choose another %s", err, setting)
+		}
+	}
+	s.closers = append(s.closers, l.Close)
+	s.listeners = append(s.listeners, l)
+	return nil
+}
+
+// notifySystemd reports the state of the service to systemd, if systemd started it.
+func notifySystemd(state string, log *slog.Logger) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd not notified", "state", state, "err", err)
+	}
+}
+
+// watchdog returns a task that notifies systemd's watchdog twice per WatchdogSec. It first
+// calls alive, which must return soon unless the service needs a restart; an outage of
+// Redis, Graph or the mediator must not block it.
+func watchdog(alive func(), log *slog.Logger) task {
+	return func(ctx context.Context) error {
+		timeout, err := daemon.SdWatchdogEnabled(false)
+		if err != nil || timeout == 0 { // not started by systemd, or without a watchdog
+			return err
+		}
+		for {
+			alive()
+			notifySystemd(daemon.SdNotifyWatchdog, log)
+			if !schedule.Sleep(ctx, timeout/2) {
+				return nil
+			}
+		}
+	}
 }
