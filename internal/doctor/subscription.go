@@ -15,7 +15,6 @@ const (
 	changes = "created,updated,deleted"
 	// trialLifetime is the shortest that Graph grants.
 	trialLifetime = 45 * time.Minute
-	// deleteTimeout is the part of subscribeTimeout for the deletion.
 	deleteTimeout = 5 * time.Second
 )
 
@@ -36,9 +35,7 @@ func (d *diagnosis) subscription(ctx context.Context) Result {
 		return notFound(err)
 	}
 	resource := ooo.ResourcePath(d.cfg.Settings.Resources[0], person.ID)
-	creating, cancelCreating := context.WithTimeout(ctx, subscribeTimeout-deleteTimeout)
-	defer cancelCreating()
-	created, err := d.cfg.Graph.CreateSubscription(creating, ooo.SubscriptionRequest{
+	created, err := d.cfg.Graph.CreateSubscription(ctx, ooo.SubscriptionRequest{
 		Resource: resource, ChangeType: changes, ClientState: rand.Text(), ExpiresAt: time.Now().Add(trialLifetime),
 		NotificationURL: base.JoinPath(webhook.NotificationPath).String(), LifecycleURL: base.JoinPath(webhook.LifecyclePath).String(),
 	})

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -102,15 +103,10 @@ type agentTunnel struct {
 
 func (t agentTunnel) base() string { return strings.TrimRight(t.PublicURL, "/") }
 
+var agentAddr = regexp.MustCompile(`^(?:.*://)?(?:[^/]*:)?(\d+)(?:/.*)?$`)
+
 // port returns where the tunnel ends on this machine.
-func (t agentTunnel) port() string {
-	_, addr, found := strings.Cut(t.Config.Addr, "://")
-	if !found {
-		addr = t.Config.Addr
-	}
-	addr, _, _ = strings.Cut(addr, "/")
-	return addr[strings.LastIndex(addr, ":")+1:]
-}
+func (t agentTunnel) port() string { return agentAddr.ReplaceAllString(t.Config.Addr, "$1") }
 
 // usable reports whether Graph can call the URL: https, or http on loopback for a local
 // Graph.
