@@ -43,7 +43,6 @@ func (c *demoCmd) Run(ctx context.Context, out io.Writer, errs stderr) error {
 	running.Go(func() error { return d.sim.Run(ctx) })
 	running.Go(func() error { return d.mediator.Run(ctx) })
 	running.Go(func() error { return d.service.Run(ctx) })
-	running.Go(func() error { return d.report(ctx) })
 	running.Go(func() error {
 		d.printIntroduction()
 		failures := d.runSteps(ctx)
@@ -77,14 +76,13 @@ type demo struct {
 	service  *service
 	base     string // URL of the service
 	api      *usersAPI
-	calls    chan mediatorsim.Call
 	out      *stdlog.Logger // to the terminal
 	changed  sync.Map       // when the demo last changed the setting of an address
 }
 
 // newDemo creates all parts. Nothing runs yet.
 func newDemo(out io.Writer, log *slog.Logger) (*demo, error) {
-	d := &demo{calls: make(chan mediatorsim.Call, 1000), out: stdlog.New(out, "", 0)}
+	d := &demo{out: stdlog.New(out, "", 0)}
 	var err error
 	if d.sim, err = graphsim.New(graphsim.Config{Seed: 1, Log: log}); err != nil {
 		return nil, err
@@ -100,11 +98,7 @@ func newDemo(out io.Writer, log *slog.Logger) (*demo, error) {
 	}
 	d.api = &usersAPI{base: &url.URL{Scheme: "http", Host: ln.Addr().String()}, client: http.DefaultClient}
 	d.base = d.api.base.String()
-	d.mediator, err = mediatorsim.New(mediatorsim.Config{
-		MonitorURL: d.base, Log: log,
-		Received: func(call mediatorsim.Call) { d.calls <- call },
-	})
-	if err != nil {
+	if d.mediator, err = mediatorsim.New(mediatorsim.Config{MonitorURL: d.base, Log: log, Received: d.print}); err != nil {
 		return nil, err
 	}
 	d.mediator.Add(demoUsers...)

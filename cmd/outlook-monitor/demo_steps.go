@@ -64,7 +64,7 @@ func waitFor(ctx context.Context, what string, done func() bool) error {
 }
 
 // delivered waits until the mediator has acknowledged a state and returns that call. It then
-// gives the report time to print it.
+// waits for print, which runs meanwhile.
 func (d *demo) delivered(ctx context.Context, email, status, message string) (mediatorsim.Call, error) {
 	var last mediatorsim.Call
 	err := waitFor(ctx, fmt.Sprintf("delivery of %s for %s", status, email), func() bool {
@@ -222,28 +222,17 @@ func stopped(ctx context.Context, d *demo) error {
 	return nil
 }
 
-// report prints a line for each state that the mediator acknowledged.
-func (d *demo) report(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case call := <-d.calls:
-			if call.Answered == http.StatusOK {
-				d.print(ctx, call)
-			}
-		}
+// print prints a state that the mediator received, how the change was detected, and how long that took.
+func (d *demo) print(call mediatorsim.Call) {
+	if call.Answered != http.StatusOK {
+		return
 	}
-}
-
-// print prints the state, how the change was detected, and how long that took.
-func (d *demo) print(ctx context.Context, call mediatorsim.Call) {
 	what := "is in the office"
 	if call.Status == "True" {
 		what = fmt.Sprintf("is out of office: %q", call.Message)
 	}
 	how := ""
-	if change, ok := d.cause(ctx, call); ok {
+	if change, ok := d.cause(context.Background(), call); ok {
 		seen := sourceTexts[change.Source]
 		changed, _ := d.changed.LoadAndDelete(call.Email) // later deliveries are not about that change
 		if at, ok := changed.(time.Time); ok && !at.After(change.At) {
