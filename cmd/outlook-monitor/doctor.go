@@ -36,12 +36,21 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 		return usageError{"outlook-monitor: --subscribe needs --user EMAIL"}
 	}
 	settings, mistakes := readSettings(&c.Serve, getenv)
-	cfg, disconnect, err := doctorConfig(settings, mistakes)
+	login := graphConfig(settings.Graph)
+	client, err := graph.New(login)
 	if err != nil {
 		return err
 	}
-	defer disconnect()
-	cfg.User, cfg.Subscribe = c.User, c.Subscribe
+	cfg := doctor.Config{
+		Settings: settings, Mistakes: mistakes, User: c.User, Subscribe: c.Subscribe, Login: login, Graph: client,
+		Listen: func(ctx context.Context) (func(), error) { return listenForDoctor(ctx, settings) },
+	}
+	if found, _ := errors.AsType[config.Mistakes](mistakes); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL", "REDIS_AUTH") {
+		if opened, err := connectRedis(settings, login); err == nil { // otherwise among the mistakes
+			defer opened.Close()
+			cfg.Redis = opened
+		}
+	}
 
 	printer := doctor.Printer{Out: out, Colour: telemetry.IsTerminal(out) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"}
 	var printErr error
@@ -69,26 +78,7 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 	return printErr
 }
 
-// doctorConfig connects the doctor to the systems in the settings, as far as those are valid.
-func doctorConfig(settings config.Settings, mistakes error) (cfg doctor.Config, disconnect func(), err error) {
-	login := graphConfig(settings.Graph)
-	client, err := graph.New(login)
-	if err != nil {
-		return cfg, nil, err
-	}
-	cfg = doctor.Config{
-		Settings: settings, Mistakes: mistakes, Login: login, Graph: client,
-		Listen: func(ctx context.Context) (func(), error) { return listenForDoctor(ctx, settings) },
-	}
-	disconnect = func() {}
-	if found, _ := errors.AsType[config.Mistakes](mistakes); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL", "REDIS_AUTH") {
-		if opened, err := connectRedis(settings, login); err == nil { // otherwise among the mistakes
-			cfg.Redis, disconnect = opened, opened.Close
-		}
-	}
-	return cfg, disconnect, nil
-}
-
+// connectRedis connects the doctor as the service would connect.
 func connectRedis(settings config.Settings, login graph.Config) (*store.Store, error) {
 	cfg := store.Config{URL: settings.RedisURL.Reveal(), Fingerprint: fingerprint(settings)}
 	if settings.RedisEntra {
