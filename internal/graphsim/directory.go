@@ -83,9 +83,5 @@ func (s *Server) listUsers(c *call) *reply {
 		}
 		matches = func(u User) bool { return slices.ContainsFunc(terms, func(t filterTerm) bool { return t.matches(u) }) }
 	}
-	body, refusal := page(c, s.URL()+"/v1.0/", "users", s.match(matches), func(a *account) any { return a.selected(names) })
-	if refusal != nil {
-		return refusal
-	}
-	return respond(http.StatusOK, body)
+	return page(c, s.URL()+"/v1.0/", "users", s.match(matches), func(a *account) any { return a.selected(names) })
 }

@@ -158,32 +158,27 @@ func New(cfg Config) (*Server, error) {
 // flight. It may be called only once.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	server := func(handler http.Handler) *http.Server {
-		return &http.Server{
-			Handler:           handler,
-			BaseContext:       func(net.Listener) context.Context { return ctx },
-			ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       2 * time.Minute,
-			TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.leaf}, MinVersion: tls.VersionTLS12},
-			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
-		}
-	}
-	graph, control := server(s.graphHandler()), server(s.controlHandler())
-	g.Go(func() error {
-		return serve(ctx, graph, func() error { return graph.ServeTLS(s.graphListener, "", "") })
+	secure := tls.NewListener(s.graphListener, &tls.Config{
+		Certificates: []tls.Certificate{s.leaf}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 	})
-	g.Go(func() error {
-		return serve(ctx, control, func() error { return control.Serve(s.controlListener) })
-	})
+	g.Go(func() error { return s.serve(ctx, secure, s.graphHandler()) })
+	g.Go(func() error { return s.serve(ctx, s.controlListener, s.controlHandler()) })
 	g.Go(func() error { return s.runClock(ctx) })
 	g.Go(func() error { return s.runOutbox(ctx) })
 	return g.Wait()
 }
 
-// serve runs start until ctx ends. It returns once the last request is answered, or
-// aborted after stopGrace.
-func serve(ctx context.Context, srv *http.Server, start func() error) error {
+// serve serves ln until ctx ends. It returns once the last request is answered, or aborted
+// after stopGrace.
+func (s *Server) serve(ctx context.Context, ln net.Listener, handler http.Handler) error {
+	srv := &http.Server{
+		Handler:           handler,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
+	}
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(drained)
@@ -193,7 +188,7 @@ func serve(ctx context.Context, srv *http.Server, start func() error) error {
 			_ = srv.Close() // aborts the last requests
 		}
 	})
-	if err := start(); !errors.Is(err, http.ErrServerClosed) {
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("graphsim: serve: %w", err)
 	}

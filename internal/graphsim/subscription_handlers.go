@@ -157,13 +157,14 @@ func (s *Server) listSubscriptions(c *call) *reply {
 		return len(s.fire(sub.UserID, omitKinds, opSubscriptionList)) > 0
 	})
 	base := s.URL() + "/v1.0/"
-	body, refusal := page(c, base, "subscriptions", listed, func(sub Subscription) any {
+	rep := page(c, base, "subscriptions", listed, func(sub Subscription) any {
 		body := s.subscriptionBody(sub)
 		delete(body, "@odata.context")
 		return body
 	})
-	if refusal != nil {
-		return refusal
+	body, ok := rep.body.(map[string]any)
+	if !ok { // refused
+		return rep
 	}
 	for _, f := range s.fire("", pageKinds, opSubscriptionList) {
 		if f.Kind == "empty" {
@@ -172,7 +173,7 @@ func (s *Server) listSubscriptions(c *call) *reply {
 		}
 		body["@odata.nextLink"] = base + "subscriptions?" + c.query.Encode()
 	}
-	return respond(http.StatusOK, body)
+	return rep
 }
 
 // subscriptionBody returns a subscription as Graph encodes it. Only the answer to the
