@@ -183,9 +183,6 @@ func (r *Registry) readHintsOnce(ctx context.Context) error {
 			loaded = append(loaded, p)
 		}
 	}
-	if len(loaded) == 0 {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	hints, err := r.cfg.Store.Hints(ctx)

@@ -6,11 +6,13 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/must"
+	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
 )
 
 // A load whose answer comes after the partition was lost and acquired again does not delay the
-// next load, and changes nothing.
+// next load, and changes nothing. Until a partition is loaded, none of its hints is discarded.
 func TestLateLoad(t *testing.T) {
 	f := monitoring(t)
 	f.noHints()
@@ -25,6 +27,12 @@ func TestLateLoad(t *testing.T) {
 	})
 	wait := background(f.Acquire(t.Context(), annPartition, ownertest.Lease))
 	<-answered
+	must.NoError(t, f.store.LeaveHints(t.Context(), false, ooo.Hint{ID: annID, Kind: ooo.HintRead, Nonce: "n"}, ooo.Hint{ID: "nobody", Kind: ooo.HintRead, Nonce: "n"}))
+	f.acquire(bobPartition) // reads the hints
+	await.True(t, "the unknown mailbox is counted", func() bool { return f.unknown.Load() > 0 })
+	if hints, err := f.store.Hints(t.Context()); len(hints) != 1 || hints[0].ID != annID {
+		t.Errorf("hints = %v, %v, want that of Ann, who may be monitored", hints, err)
+	}
 	f.acquire(annPartition)
 	m := f.update(func(d *mailbox.Draft) { d.Person.DisplayName = "Anne" })
 	close(late)

@@ -236,7 +236,7 @@ func (p *Poller) expedite(t *target, at time.Time) {
 	if earliest := t.expeditedAt.Add(expediteGap); earliest.After(at) {
 		at = earliest
 	}
-	if t.dropped || t.inFlight || t.waits(at) { // a later read serves the request
+	if t.inFlight || t.waits(at) { // a later read serves the request
 		return
 	}
 	p.laneOf(t, p.expedited).queue.Sooner(t, at)

@@ -167,12 +167,13 @@ func TestAddressMovesDuringRead(t *testing.T) {
 		}
 		f.graph.locked(func() { f.graph.settings[annID], f.graph.settings["id-new"] = off, on })
 		_, err := f.registry.Update(annID, func(d *mailbox.Draft) error {
+			d.Subscriptions = []ooo.Subscription{{Resource: "r"}} // with which the record stays
 			d.MoveAddresses(ooo.Person{ID: "id-new"})
 			return nil
 		})
 		time.Sleep(5 * time.Second)
-		if _, ok := f.registry.Get(annID); ok || err != nil {
-			t.Errorf("record of the old mailbox exists: %t, %v", ok, err)
+		if old := f.get("ann"); old.Monitored() || !old.State.Away || err != nil {
+			t.Errorf("old record = %+v, %v, want it without an address and with the state as it was", old, err)
 		}
 		if m := f.get("new"); m.Addresses[0].Sequence != 1 || !m.State.Away || len(f.changes()) != 0 {
 			t.Errorf("record = %+v after %d changes, want the state that was already delivered", m, len(f.changes()))
