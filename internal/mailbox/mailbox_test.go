@@ -59,6 +59,20 @@ func TestWishes(t *testing.T) {
 			t.Errorf("history or row left: %d, %v, want none", n, err)
 		}
 	})
+	t.Run("stop is carried out before work begins", func(t *testing.T) {
+		f := monitoring(t)
+		f.noHints()
+		f.Drop(annPartition)
+		f.wish(off)
+		hook := func(exists bool) {
+			if exists {
+				t.Error("the worker is called with the mailbox, which is no longer monitored")
+			}
+		}
+		f.worker.hook.Store(&hook)
+		f.acquire(annPartition)
+		f.removed()
+	})
 	t.Run("last of many wishes wins", func(t *testing.T) {
 		f := newFixture(t)
 		for i := range 20 {

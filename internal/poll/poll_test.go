@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/poll"
+	"outlook-monitor/internal/store"
 )
 
 func TestReadsEveryInterval(t *testing.T) {
@@ -32,6 +34,29 @@ func TestReadsEveryInterval(t *testing.T) {
 		}
 		if f.graph.decoded != 50 {
 			t.Errorf("%d answers decoded, want the first of each mailbox", f.graph.decoded)
+		}
+	})
+}
+
+// A mailbox is read at once if it never was, or was in phase while it had no owner.
+func TestFirstReadByOwner(t *testing.T) {
+	type test struct {
+		since time.Duration // the owner before stopped
+		reads int
+	}
+	tests := map[string]test{"in phase later": {0, 0}, "in phase since": {13 * time.Hour, 1}}
+	runEach(t, tests, rarely, func() []*ooo.Mailbox { return []*ooo.Mailbox{away("ann"), pending("new")} }, func(f *fixture, tt test) {
+		time.Sleep(time.Second)
+		if n := len(f.graph.takeReads("id-new")); n != 1 {
+			f.Errorf("%d reads of the new mailbox, want one", n)
+		}
+		reads := map[int]store.Reads{ooo.RecordID(annID).Partition(): {Written: time.Now().Add(-tt.since)}}
+		must.NoError(f, f.store.PutReads(f.Context(), reads))
+		f.graph.takeReads(annID)
+		f.registry.AcquireAll()
+		time.Sleep(time.Second)
+		if n := len(f.graph.takeReads(annID)); n != tt.reads {
+			f.Errorf("%d reads in the first second, want %d", n, tt.reads)
 		}
 	})
 }
