@@ -41,24 +41,19 @@ func (s *Subscriber) notifiedOutdated(h ooo.Hint) bool {
 func checkReason(sub ooo.Subscription, hints []ooo.Hint, now time.Time) Reason {
 	reason := UpToDate
 	for _, h := range hints {
+		elapsed := now.Sub(h.SeenAt) // whatever the wall clock did meanwhile
+		if h.Subject == string(ooo.ReauthorizationRequired) && sub.RenewedAt.After(sub.CreatedAt) {
+			elapsed += reauthorizeInterval
+		}
+		confirmed := !sub.RenewedAt.Before(now.Add(-elapsed)) && !sub.RenewedAt.After(now) // later: by a clock that was ahead
 		switch {
-		case confirmedSince(sub, h, now):
-		case h.Subject == string(ooo.SubscriptionWasRemoved):
+		case !confirmed && h.Subject == string(ooo.SubscriptionWasRemoved):
 			return RemovalAnnounced
-		default:
+		case !confirmed:
 			reason = ExistenceCheck
 		}
 	}
 	return reason
-}
-
-// confirmedSince reports whether Graph has renewed sub since its owner saw h.
-func confirmedSince(sub ooo.Subscription, h ooo.Hint, now time.Time) bool {
-	elapsed := now.Sub(h.SeenAt) // whatever the wall clock did meanwhile
-	if h.Subject == string(ooo.ReauthorizationRequired) && sub.RenewedAt.After(sub.CreatedAt) {
-		elapsed += reauthorizeInterval
-	}
-	return !sub.RenewedAt.Before(now.Add(-elapsed)) && !sub.RenewedAt.After(now) // later than now: by a clock that was ahead
 }
 
 // carriedOut reports whether there are hints and none of them needs a call to Graph any

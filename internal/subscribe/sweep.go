@@ -126,10 +126,12 @@ func (c *comparison) compare(records []*ooo.Mailbox) {
 			_, listed := c.listed[sub.ID]
 			delete(c.listed, sub.ID)
 			delete(c.listed, sub.Replaces)
+			expected := sub.ID != "" && sub.State == ooo.SubscriptionLive && sub.NotificationURL == c.want.Notification &&
+				sub.RenewedAt.Before(c.began) && sub.ExpiresAt.After(c.began)
 			switch {
 			case listed:
 				c.result.Known++
-			case !c.result.Incomplete && c.expects(sub):
+			case expected && !c.result.Incomplete:
 				c.result.Lost++
 			}
 		}
@@ -137,12 +139,6 @@ func (c *comparison) compare(records []*ooo.Mailbox) {
 			c.hints = append(c.hints, ooo.Hint{ID: m.ID, Kind: ooo.HintSubscription, Source: ooo.SourceSubscription, Reason: "not listed"})
 		}
 	}
-}
-
-// expects reports whether a complete list contains sub.
-func (c *comparison) expects(sub ooo.Subscription) bool {
-	ours := sub.ID != "" && sub.State == ooo.SubscriptionLive && sub.NotificationURL == c.want.Notification
-	return ours && sub.RenewedAt.Before(c.began) && sub.ExpiresAt.After(c.began)
 }
 
 // addStrays adds hints for the subscriptions that are listed but in no record. One without
