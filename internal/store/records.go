@@ -202,20 +202,20 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 	m := sv.Record
 	p := m.ID.Partition()
 	record := ""
-	var removed, rows, hints, histories, events, wishes, done []any
-	for _, address := range sv.RemovedAddresses {
-		removed = append(removed, ooo.FoldAddress(address))
-	}
-	for i := range m.Addresses {
-		if a := &m.Addresses[i]; sv.Remove {
-			removed = append(removed, a.Folded())
-		} else {
-			rows = append(rows, a.Folded(), encodeSummary(m.Summary(a)))
-		}
-	}
 	if !sv.Remove {
 		if record, err = encode(strconv.FormatInt(m.Version, 10), m); err != nil {
 			return nil, nil, err
+		}
+	}
+	var removed, rows, hints, histories, events, wishes, done [][]any // each item as the script reads it
+	for _, address := range sv.RemovedAddresses {
+		removed = append(removed, []any{ooo.FoldAddress(address)})
+	}
+	for i := range m.Addresses {
+		if a := &m.Addresses[i]; sv.Remove {
+			removed = append(removed, []any{a.Folded()})
+		} else {
+			rows = append(rows, []any{a.Folded(), encodeSummary(m.Summary(a))})
 		}
 	}
 	for _, h := range sv.NewHints {
@@ -223,7 +223,7 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		hints = append(hints, hintField(h), value)
+		hints = append(hints, []any{hintField(h), value})
 	}
 	keys = []string{ownersKey, recordsKey(p), rowsKey(p), wantsKey, hintsKey, feedKey}
 	number := func(key string) int { // index in KEYS, from 1
@@ -235,7 +235,7 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 	var deleted []string
 	for _, address := range sv.DeletedHistories {
 		deleted = append(deleted, historyKey(address))
-		histories = append(histories, number(historyKey(address)))
+		histories = append(histories, []any{number(historyKey(address))})
 	}
 	for _, e := range sv.Events {
 		text, err := json.Marshal(e.Event)
@@ -246,26 +246,26 @@ func encodeSave(sv Save) (keys []string, args []any, err error) {
 		if key := historyKey(e.Address); !slices.Contains(deleted, key) {
 			history = number(key)
 		}
-		events = append(events, history, text, e.Address, e.Name)
+		events = append(events, []any{history, text, e.Address, e.Name})
 	}
 	for _, w := range sv.Wishes {
 		field, value, err := w.encode()
 		if err != nil {
 			return nil, nil, err
 		}
-		wishes = append(wishes, field, w.Old.Nonce, value)
+		wishes = append(wishes, []any{field, w.Old.Nonce, value})
 	}
 	for _, h := range sv.DoneHints {
-		done = append(done, hintField(h), h.Nonce)
+		done = append(done, []any{hintField(h), h.Nonce})
 	}
 	args = []any{
 		LeaseField(p), sv.Lease.String(), SavesField(p), string(m.ID), m.Version, record, sv.Overwrite, ooo.HistoryLength, feedLength,
 	}
-	for _, list := range []struct {
-		items []any
-		width int
-	}{{removed, 1}, {rows, 2}, {hints, 2}, {histories, 1}, {events, 4}, {wishes, 3}, {done, 2}} {
-		args = append(append(args, len(list.items)/list.width), list.items...)
+	for _, list := range [][][]any{removed, rows, hints, histories, events, wishes, done} { // in the order of the script
+		args = append(args, len(list))
+		for _, item := range list {
+			args = append(args, item...)
+		}
 	}
 	return keys, args, nil
 }
