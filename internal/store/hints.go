@@ -226,12 +226,12 @@ func (s *Store) Listen(ctx context.Context, onMessage func(Message)) error {
 			failures = 0
 			onMessage(m)
 		})
-		renewed := connection.Err() != nil
+		ended := connection.Err() != nil // by Reauthenticate, or with ctx
 		reconnect()
-		if renewed {
-			continue // with the new token
+		if ended {
+			continue
 		}
-		if failures++; failures == 1 && ctx.Err() == nil {
+		if failures++; failures == 1 {
 			s.log.WarnContext(ctx, "redis messages interrupted, reconnecting", "err", err)
 		}
 		schedule.Sleep(ctx, schedule.Backoff(failures, 100*time.Millisecond, maxReconnectBackoff))
@@ -250,17 +250,17 @@ func (s *Store) listen(ctx context.Context, onMessage func(Message)) error {
 	for pinged := false; ; {
 		received, err := sub.ReceiveTimeout(ctx, pingInterval)
 		timeout, ok := errors.AsType[net.Error](err)
-		switch silent := ok && timeout.Timeout(); {
-		case silent && pinged:
+		silent := ok && timeout.Timeout()
+		if silent && pinged {
 			return errors.New("redis: the connection is dead")
-		case silent:
-			err, pinged = sub.Ping(ctx), true
-		case err == nil:
-			pinged = false
+		}
+		if silent {
+			err = sub.Ping(ctx)
 		}
 		if err != nil {
 			return translate(err)
 		}
+		pinged = silent
 		switch m := received.(type) {
 		case *redis.Subscription:
 			onMessage(Message{})
