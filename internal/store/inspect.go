@@ -102,16 +102,16 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable) (Report, erro
 	case "1":
 		r.Persistence = "append-only file"
 	case "0":
-		save, err := s.snapshots(ctx, server)
+		save, known, err := s.snapshots(ctx, server)
 		switch {
 		case err != nil:
 			return r, err
-		case save == "none":
+		case known && save == "":
 			r.Findings = append(r.Findings, Finding{
 				Problem: "Redis has no persistence, neither append-only file nor snapshots",
 				Remedy:  "set appendonly to yes, or a restart loses histories, and all users if this service restarts too",
 			})
-		case save != "":
+		case known:
 			r.Persistence = "snapshots only, the last minutes before a crash are lost: set appendonly to yes"
 		}
 	}
@@ -126,23 +126,20 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable) (Report, erro
 	return r, nil
 }
 
-// snapshots returns the setting save, "none" if it is empty, and "" if Redis refuses to show
-// it. After a refusal it does not ask again.
-func (s *Store) snapshots(ctx context.Context, server redis.Cmdable) (string, error) {
+// snapshots returns the setting save. known is false if Redis refuses to show it. After a refusal
+// it does not ask again.
+func (s *Store) snapshots(ctx context.Context, server redis.Cmdable) (save string, known bool, err error) {
 	if s.configDenied.Load() {
-		return "", nil
+		return "", false, nil
 	}
 	settings, err := server.ConfigGet(ctx, "save").Result()
 	if err != nil {
 		err = unanswered(err)
 		s.configDenied.Store(err == nil)
-		return "", err
+		return "", false, err
 	}
-	save, known := settings["save"]
-	if known && save == "" {
-		save = "none"
-	}
-	return save, nil
+	save, known = settings["save"]
+	return save, known, nil
 }
 
 // unanswered returns nil if Redis refused the command, which is an answer, and otherwise err.
