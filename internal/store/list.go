@@ -107,26 +107,24 @@ func (s *Store) readEntries(ctx context.Context, previous []*entry) ([]*entry, e
 	}
 	entries := make([]*entry, 0, len(wishes.Val()))
 	for folded, value := range wishes.Val() {
-		var w ooo.Wish
 		var err error
-		if e := decoded[folded]; e != nil && e.value == value {
-			w = e.wish
-		} else {
-			w, err = decodeWish(folded, value)
-		}
-		if err == nil && !w.On {
-			continue
-		}
-		var summary ooo.Summary
-		if err == nil {
-			summary, _, err = summarize(w, rows[w.Record().Partition()].Val()[folded])
-		}
-		if err != nil {
+		e := &entry{folded: folded, value: value}
+		if before := decoded[folded]; before != nil && before.value == value {
+			e.wish = before.wish
+		} else if e.wish, err = decodeWish(folded, value); err != nil {
 			s.report(ctx, err)
 			continue
 		}
-		text := folded + "\n" + strings.ToLower(summary.Name)
-		entries = append(entries, &entry{folded, text, w, value, summary})
+		if !e.wish.On {
+			continue
+		}
+		row := rows[e.wish.Record().Partition()].Val()[folded]
+		if e.summary, _, err = summarize(e.wish, row); err != nil {
+			s.report(ctx, err)
+			continue
+		}
+		e.text = folded + "\n" + strings.ToLower(e.summary.Name)
+		entries = append(entries, e)
 	}
 	slices.SortFunc(entries, func(a, b *entry) int { return strings.Compare(a.folded, b.folded) })
 	return entries, nil
@@ -171,24 +169,23 @@ func (s *Store) Search(ctx context.Context, q ooo.Query) (ooo.Page, error) {
 	}
 	after, _ := base64.RawURLEncoding.DecodeString(q.Cursor) // invalid: the first page
 	text, now := strings.ToLower(strings.TrimSpace(q.Text)), time.Now()
-	counts := make([]int, len(ooo.Filters))
+	page := ooo.Page{Counts: make(map[ooo.Filter]int, len(ooo.Filters))}
+	for _, f := range ooo.Filters {
+		page.Counts[f] = 0
+	}
 	var wishes []ooo.Wish // of the page, and the first one of the next page
 	for _, e := range entries {
 		if !strings.Contains(e.text, text) {
 			continue
 		}
-		for i, f := range ooo.Filters {
+		for _, f := range ooo.Filters {
 			if e.matches(f, q.Resources, now) {
-				counts[i]++
+				page.Counts[f]++
 			}
 		}
 		if len(wishes) <= q.Limit && e.folded > string(after) && e.matches(filter, q.Resources, now) {
 			wishes = append(wishes, e.wish)
 		}
-	}
-	page := ooo.Page{Counts: make(map[ooo.Filter]int, len(ooo.Filters))}
-	for i, f := range ooo.Filters {
-		page.Counts[f] = counts[i]
 	}
 	page.Total = page.Counts[filter]
 	if q.Limit < 1 {

@@ -158,8 +158,10 @@ func (s *Store) RecordOf(ctx context.Context, address string) (ooo.RecordID, err
 // Summary returns the summary row for a wish. If the owner has not written it yet, Summary returns
 // a pending one and false. It returns [ErrChanged] if the address has another wish.
 func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error) {
-	folded, pipe := ooo.FoldAddress(w.Address), s.client.Pipeline()
-	row, wish := pipe.HGet(ctx, rowsKey(w.Record().Partition()), folded), pipe.HGet(ctx, wantsKey, folded)
+	folded := ooo.FoldAddress(w.Address)
+	pipe := s.client.Pipeline()
+	row := pipe.HGet(ctx, rowsKey(w.Record().Partition()), folded)
+	wish := pipe.HGet(ctx, wantsKey, folded)
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return ooo.Summary{}, false, translate(err)
 	}
@@ -177,9 +179,12 @@ func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, err
 func summarize(w ooo.Wish, row string) (summary ooo.Summary, found bool, err error) {
 	if row != "" {
 		summary, err = decodeSummary(ooo.FoldAddress(w.Address), row)
-	}
-	if err != nil || row != "" && summary.ID == w.Record() {
-		return summary, err == nil, err
+		if err != nil {
+			return ooo.Summary{}, false, err
+		}
+		if summary.ID == w.Record() {
+			return summary, true, nil
+		}
 	}
 	return ooo.Summary{
 		Address: w.Address, Name: w.Person.DisplayName, ID: w.Record(), Condition: ooo.Pending, Delivery: ooo.DeliveryNone,
