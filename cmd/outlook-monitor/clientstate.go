@@ -32,16 +32,7 @@ const (
 )
 
 func newClientStates(settings []config.Secret, store *store.Store) *clientStates {
-	return &clientStates{fixed: clientStateKeys(settings), store: store, tried: make(chan struct{})}
-}
-
-// clientStateKeys returns the secrets of CLIENT_STATE_KEY.
-func clientStateKeys(settings []config.Secret) ooo.ClientStateKeys {
-	var secrets []string
-	for _, s := range settings {
-		secrets = append(secrets, s.Reveal())
-	}
-	return ooo.NewClientStateKeys(secrets...)
+	return &clientStates{fixed: ooo.NewClientStateKeys(reveal(settings)...), store: store, tried: make(chan struct{})}
 }
 
 // keys returns the secrets; the first is for new subscriptions.

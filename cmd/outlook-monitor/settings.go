@@ -15,7 +15,6 @@ import (
 
 	"outlook-monitor/internal/certs"
 	"outlook-monitor/internal/config"
-	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/graph"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/store"
@@ -51,7 +50,7 @@ func fingerprint(settings config.Settings) string {
 // such as reading it every POLL_INTERVAL, leaves nothing to undo and is not included.
 func settingsDigest(settings config.Settings) string {
 	return digest(settings.PublicURL.Reveal(), strings.Join(settings.Resources, ","), settings.Lifetime.String(),
-		policy(settings).Tag(), strings.Join(settings.EncryptionCertFiles, ","), clientStateKeys(settings.ClientStateKeys).Tag())
+		policy(settings).Tag(), strings.Join(settings.EncryptionCertFiles, ","), ooo.NewClientStateKeys(reveal(settings.ClientStateKeys)...).Tag())
 }
 
 func digest(parts ...string) string {
@@ -118,14 +117,11 @@ func (s *service) openStore(roots *x509.CertPool) error {
 	return nil
 }
 
-func newMediator(settings config.Settings, tracing *telemetry.Tracing) (*deliver.Mediator, error) {
-	cfg := deliver.MediatorConfig{
-		URL: settings.MediatorURL.URL(), Token: settings.MediatorToken.Reveal(), Transport: tracing.Transport(deliver.NewTransport()),
+func reveal(secrets []config.Secret) (all []string) {
+	for _, s := range secrets {
+		all = append(all, s.Reveal())
 	}
-	for _, secret := range settings.SigningSecrets {
-		cfg.SigningSecrets = append(cfg.SigningSecrets, secret.Reveal())
-	}
-	return deliver.NewMediator(cfg)
+	return all
 }
 
 // newTokens returns the checker of validation tokens; nil without an app registration.

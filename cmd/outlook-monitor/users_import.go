@@ -30,7 +30,10 @@ func (c *usersImportCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) 
 		return fmt.Errorf("read the users: %w", err)
 	}
 	report, err := api.importLines(ctx, text)
-	return cmp.Or(report.print(out, api.json), err, report.err())
+	if err := cmp.Or(report.print(out, api.json), err); err != nil || len(report.Rejected) == 0 {
+		return err
+	}
+	return fmt.Errorf("%d lines were not accepted: fix and import them again", len(report.Rejected))
 }
 
 // importReport is the result of an import.
@@ -69,13 +72,6 @@ func (r *importReport) print(out io.Writer, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(out, "%s accepted%s\n", plural(r.Accepted, "user"), next)
 	return err
-}
-
-func (r *importReport) err() error {
-	if len(r.Rejected) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d lines were not accepted: fix and import them again", len(r.Rejected))
 }
 
 const (

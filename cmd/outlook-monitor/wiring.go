@@ -59,7 +59,11 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.mediator, err = newMediator(settings, tracing); err != nil {
+	s.mediator, err = deliver.NewMediator(deliver.MediatorConfig{
+		URL: settings.MediatorURL.URL(), Token: settings.MediatorToken.Reveal(), SigningSecrets: reveal(settings.SigningSecrets),
+		Transport: tracing.Transport(deliver.NewTransport()),
+	})
+	if err != nil {
 		return nil, err
 	}
 
