@@ -50,7 +50,8 @@ func fingerprint(settings config.Settings) string {
 // such as reading it every POLL_INTERVAL, leaves nothing to undo and is not included.
 func settingsDigest(settings config.Settings) string {
 	return digest(settings.PublicURL.Reveal(), strings.Join(settings.Resources, ","), settings.Lifetime.String(),
-		policy(settings).Tag(), strings.Join(settings.EncryptionCertFiles, ","), ooo.NewClientStateKeys(reveal(settings.ClientStateKeys)...).Tag())
+		policy(settings).Tag(), strings.Join(settings.EncryptionCertFiles, ","),
+		ooo.NewClientStateKeys(reveal(settings.ClientStateKeys)...).Tag())
 }
 
 func digest(parts ...string) string {
@@ -160,7 +161,9 @@ func (s *service) newCertificates() (*webhook.Certificates, error) {
 func (s *service) newTLS() (*tls.Config, error) {
 	switch {
 	case s.settings.TLSCertFile != "":
-		certificate, err := certs.NewFiles(certs.FilesConfig{CertFile: s.settings.TLSCertFile, KeyFile: s.settings.TLSKeyFile, Log: s.log})
+		certificate, err := certs.NewFiles(certs.FilesConfig{
+			CertFile: s.settings.TLSCertFile, KeyFile: s.settings.TLSKeyFile, Log: s.log,
+		})
 		if err != nil {
 			return nil, err
 		}

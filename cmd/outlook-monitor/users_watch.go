@@ -67,7 +67,8 @@ func watched(u user) []any {
 			uncovered++
 		}
 	}
-	return []any{u.Email, u.State, u.Reason, outOfOffice(u), message(u), u.Delivery.State, u.Delivery.Error, u.Delivery.Sequence, uncovered}
+	d := u.Delivery
+	return []any{u.Email, u.State, u.Reason, outOfOffice(u), message(u), d.State, d.Error, d.Sequence, uncovered}
 }
 
 func message(u user) string {

@@ -147,7 +147,8 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.listen("LISTEN_ADDR", settings.ListenAddr, server.Listener{Listener: cfg.listener, TLS: tlsConfig, Handler: engine}); err != nil {
+	public := server.Listener{Listener: cfg.listener, TLS: tlsConfig, Handler: engine}
+	if err := s.listen("LISTEN_ADDR", settings.ListenAddr, public); err != nil {
 		return nil, err
 	}
 	if settings.PrivateAddr != "" {
