@@ -105,17 +105,14 @@ func (c *Certificates) key(id string) *rsa.PrivateKey {
 
 // reload adds the keys that the files contain now, and returns the pair for new
 // subscriptions.
-func (c *Certificates) reload() (first *tls.Certificate) {
+func (c *Certificates) reload() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, certificate := range c.pairs {
-		pair := certificate.Pair()
-		if i == 0 {
-			first = pair
-		}
+	for _, files := range c.pairs {
+		pair := files.Pair()
 		c.keys[certificateID(pair.Leaf.Raw)] = pair.PrivateKey.(*rsa.PrivateKey) // see checkKey
 	}
-	return first
+	return c.pairs[0].Pair()
 }
 
 // certificateID returns the id of a certificate, the same on all replicas: 22 characters.

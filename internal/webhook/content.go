@@ -44,18 +44,17 @@ func (c *Certificates) decrypt(content jsontext.Value) ([]byte, error) {
 	if key == nil {
 		return nil, errUnknownCertificate
 	}
-	var parts [3][]byte
-	for i, part := range []string{encrypted.DataKey, encrypted.Data, encrypted.DataSignature} {
-		var err error
-		if parts[i], err = base64.StdEncoding.DecodeString(part); err != nil {
-			return nil, errBadContent
-		}
+	dataKey, err1 := base64.StdEncoding.DecodeString(encrypted.DataKey)
+	data, err2 := base64.StdEncoding.DecodeString(encrypted.Data)
+	signature, err3 := base64.StdEncoding.DecodeString(encrypted.DataSignature)
+	if err1 != nil || err2 != nil || err3 != nil {
+		return nil, errBadContent
 	}
-	secret, err := rsa.DecryptOAEP(sha1.New(), nil, key, parts[0], nil)
+	secret, err := rsa.DecryptOAEP(sha1.New(), nil, key, dataKey, nil)
 	if err != nil {
 		return nil, errBadContent
 	}
-	return decryptData(secret, parts[1], parts[2])
+	return decryptData(secret, data, signature)
 }
 
 const secretSize = 32 // AES-256
@@ -70,10 +69,7 @@ func decryptData(secret, data, signature []byte) ([]byte, error) {
 	if !hmac.Equal(mac.Sum(nil), signature) || len(data) == 0 || len(data)%aes.BlockSize != 0 {
 		return nil, errBadContent
 	}
-	block, err := aes.NewCipher(secret)
-	if err != nil {
-		return nil, errBadContent
-	}
+	block, _ := aes.NewCipher(secret) // fails only for another size
 	padded := make([]byte, len(data))
 	cipher.NewCBCDecrypter(block, secret[:aes.BlockSize]).CryptBlocks(padded, data)
 	plain := jsontext.Value(unpad(padded))

@@ -169,9 +169,7 @@ func (r *Receiver) process(ctx context.Context, began time.Time, body []byte) er
 // report counts and logs how many items got each verdict.
 func (r *Receiver) report(ctx context.Context, counts map[verdict]int) {
 	for verdict, n := range counts {
-		if n > 0 {
-			r.cfg.Counted(string(verdict), n)
-			r.cfg.Log.DebugContext(ctx, "items verified", "verdict", verdict, "items", n)
-		}
+		r.cfg.Counted(string(verdict), n)
+		r.cfg.Log.DebugContext(ctx, "items verified", "verdict", verdict, "items", n)
 	}
 }
