@@ -121,16 +121,14 @@ func (t *transport) send(req *http.Request, body []byte, with *token) (*http.Res
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { maybeSent.Store(true) }})
 	}
 	call := Call{Operation: string(op), ClientRequestID: uuid.NewString(), Began: time.Now()}
-	out := req.Clone(ctx)
+	out, err := http.NewRequestWithContext(ctx, req.Method, req.URL.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, notSent(err)
+	}
+	out.Header = req.Header.Clone()
 	out.Header["Authorization"] = []string{with.header}
 	out.Header["Client-Request-Id"] = []string{call.ClientRequestID}
 	out.Header["User-Agent"] = []string{userAgent}
-	out.Body, out.GetBody, out.ContentLength = nil, nil, 0
-	if body != nil {
-		out.Body = io.NopCloser(bytes.NewReader(body))
-		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-		out.ContentLength = int64(len(body))
-	}
 	resp, err := t.conns.RoundTrip(out)
 	call.Ended = time.Now()
 	if err == nil {
