@@ -131,8 +131,9 @@ func (s *service) newTokens(roots *x509.CertPool) *webhook.Tokens {
 	if g.TenantID == "" || g.ClientID == "" {
 		return nil
 	}
+	_, authority := graphConfig(g).Addresses()
 	tokens := webhook.NewTokens(webhook.TokensConfig{
-		AuthorityHost: s.graph.AuthorityHost(), TenantID: g.TenantID, ClientID: g.ClientID, Log: s.log,
+		AuthorityHost: authority, TenantID: g.TenantID, ClientID: g.ClientID, Log: s.log,
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},

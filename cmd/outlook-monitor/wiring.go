@@ -165,8 +165,9 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	s.credential = cached(time.Minute, func(context.Context) (time.Time, error) { return login.CertificateExpires() })
 	metrics.WatchGauges(s.gauges)
 
+	endpoint, _ := login.Addresses()
 	s.started = []any{"version", build.Version, "revision", build.Revision, "go", build.GoVersion,
-		"listen", addresses(s.listeners), "graph", s.graph.Endpoint(), "public_url", settings.PublicURL}
+		"listen", addresses(s.listeners), "graph", endpoint, "public_url", settings.PublicURL}
 	s.base = append(s.base, s.graph.Run,
 		func(ctx context.Context) error { return s.registry.Run(ctx, s.poller, s.deliverer, s.subscriber) },
 		// Reading the gauges takes the locks of the owners, the registry and the queues, so it

@@ -119,13 +119,6 @@ func newConns(roots *x509.CertPool) *http.Transport {
 	}
 }
 
-// Endpoint returns the base URL of Graph, such as https://graph.microsoft.com.
-func (c *Client) Endpoint() string { return c.cfg.Endpoint }
-
-// AuthorityHost returns the base URL of the login endpoint, such as
-// https://login.microsoftonline.com.
-func (c *Client) AuthorityHost() string { return c.cfg.AuthorityHost }
-
 // Run renews the token before it expires, until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
 	defer c.transport.conns.CloseIdleConnections()

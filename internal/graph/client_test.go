@@ -35,9 +35,8 @@ func TestAddresses(t *testing.T) {
 		{graph.Config{Endpoint: "https://Graph.Example:9443"}, "https://graph.example:9443", loginURL},
 		{graph.Config{AuthorityHost: "https://Login.Example"}, graphURL, "https://login.example"},
 	} {
-		c, err := graph.New(tt.config)
-		if err != nil || c.Endpoint() != tt.endpoint || c.AuthorityHost() != tt.authority {
-			t.Errorf("New(%+v) = %v, want a client of %s and %s", tt.config, err, tt.endpoint, tt.authority)
+		if endpoint, authority := tt.config.Addresses(); endpoint != tt.endpoint || authority != tt.authority {
+			t.Errorf("Addresses of %+v = %s, %s, want %s, %s", tt.config, endpoint, authority, tt.endpoint, tt.authority)
 		}
 	}
 }
