@@ -152,7 +152,12 @@ func TestSyncByHandCarriesOutTheMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable(t, time.Second)
 		answering := s.reply
-		s.reply = func(call) reply { return reply{code: 200, latency: 40 * time.Second} }
+		s.reply = func(c call) (r reply) {
+			if r = answering(c); c.path == "/api/setup" {
+				r.latency = 40 * time.Second
+			}
+			return r
+		}
 		syncer := s.replica(0)
 		stop := await.Run(t, syncer.Run)
 		advance(150 * time.Minute)
