@@ -56,18 +56,17 @@ func decodeBatch(answer []byte, results []ooo.ReadResult, now time.Time) error {
 		}
 		seen[i] = true
 		status, _ := strconv.Atoi(string(item.Status)) // 0 is not a 2xx
-		body := item.Body
 		switch {
 		case status < 200 || status >= 300:
 			var headers struct {
 				RetryAfter jsontext.Value `json:"Retry-After"` // a string, or a number
 			}
 			_ = jsonv1.Unmarshal(item.Headers, &headers) // they may be missing or malformed
-			results[i].Err = newAPIError(status, body, strings.Trim(string(headers.RetryAfter), `"`), now).translate(opRead)
-		case len(body) == 0 || body[0] != '{':
+			results[i].Err = newAPIError(status, item.Body, strings.Trim(string(headers.RetryAfter), `"`), now).translate(opRead)
+		case len(item.Body) == 0 || item.Body[0] != '{':
 			results[i].Err = errNoSetting
 		default:
-			results[i].Err = decodeSetting(&results[i], body)
+			results[i].Err = decodeSetting(&results[i], item.Body)
 		}
 	}
 	return nil

@@ -135,14 +135,11 @@ func (e *apiError) meaning(op operation) error {
 	case e.foreign || e.status < 400:
 		return ooo.ErrUnavailable
 	}
-	i := slices.IndexFunc(meanings, func(m meaning) bool { return m.matches(e, op) })
-	switch {
-	case i < 0:
-		return ooo.ErrUnavailable
-	case meanings[i].build != nil:
-		return meanings[i].build(e)
+	m := meanings[slices.IndexFunc(meanings, func(m meaning) bool { return m.matches(e, op) })]
+	if m.build != nil {
+		return m.build(e)
 	}
-	return meanings[i].err
+	return m.err
 }
 
 var (
@@ -167,8 +164,8 @@ func (m meaning) matches(e *apiError, op operation) bool {
 		(m.message == nil || m.message.MatchString(e.message))
 }
 
-// meanings maps Graph's error answers to errors. The first matching row counts; an answer
-// that matches none is [ooo.ErrUnavailable].
+// meanings maps Graph's error answers to errors. The first matching row counts; the last one
+// matches every answer.
 var meanings = []meaning{
 	{ops: mailboxOps, code: `MailboxNotEnabledForRESTAPI|MailboxNotSupportedForRESTAPI|ErrorNonExistentMailbox`, err: ooo.ErrNoMailbox},
 	{ops: mailboxOps, status: http.StatusNotFound, err: ooo.ErrUserGone,
@@ -189,6 +186,7 @@ var meanings = []meaning{
 	{ops: []operation{opPresence}, status: http.StatusForbidden, err: errPresenceDenied},
 	{status: http.StatusForbidden, err: errMailboxDenied},
 	{status: http.StatusBadRequest, build: rejected},
+	{err: ooo.ErrUnavailable},
 }
 
 var (
