@@ -30,7 +30,9 @@ func (c *Client) Read(ctx context.Context, ids []ooo.ObjectID, known []ooo.Diges
 	case 1:
 		c.readOne(ctx, &results[0])
 	default:
-		c.readBatch(ctx, results)
+		if err := c.readBatch(ctx, results); err != nil {
+			failAll(results, err)
+		}
 	}
 	return results
 }
@@ -60,25 +62,23 @@ func decodeSetting(result *ooo.ReadResult, body []byte) (err error) {
 
 // readBatch reads with one POST. If Graph accepts the token for the batch but refuses it
 // for every read, it replaces the token and sends a second one. If Graph accepts it for
-// some, a 401 is about the mailbox.
-func (c *Client) readBatch(ctx context.Context, results []ooo.ReadResult) {
+// some, a 401 is about the mailbox. It returns an error if the batch failed as a whole.
+func (c *Client) readBatch(ctx context.Context, results []ooo.ReadResult) error {
 	ctx, cancel := withOperation(ctx, opBatch, readTimeout)
 	defer cancel()
 	current, err := c.transport.tokens.get(ctx)
 	if err != nil {
-		failAll(results, err)
-		return
+		return err
 	}
-	err = c.postBatch(ctx, results)
 	accepted := func(r ooo.ReadResult) bool { return !isTokenRefused(r.Err) }
-	if err == nil && !slices.ContainsFunc(results, accepted) {
-		if renewed, loginErr := c.transport.tokens.replace(ctx, current); loginErr == nil && renewed != current {
-			err = c.postBatch(ctx, results)
-		}
+	if err := c.postBatch(ctx, results); err != nil || slices.ContainsFunc(results, accepted) {
+		return err
 	}
-	if err != nil {
-		failAll(results, err)
+	renewed, loginErr := c.transport.tokens.replace(ctx, current)
+	if loginErr != nil || renewed == current {
+		return nil // the results have the refusals
 	}
+	return c.postBatch(ctx, results)
 }
 
 func failAll(results []ooo.ReadResult, err error) {
