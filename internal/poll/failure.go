@@ -174,7 +174,7 @@ func (p *Poller) countFailure(j *job, err error, c call) (e effect, f failure, r
 
 // saveFailure saves why a mailbox can't be read and when it is read next.
 func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, e effect, f failure, done []ooo.Hint) {
-	first := false
+	announce := false
 	_, err := p.update(j.t.id, func(d *mailbox.Draft) error {
 		now := time.Now()
 		d.RemoveHints(done...)
@@ -186,14 +186,15 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, e effect,
 			return nil
 		}
 		announced := d.Condition == ooo.Unknown && !d.Unannounced
-		d.Unannounced = !announced && e.outcome == Throttled && now.Add(e.wait).Sub(f.began) < announceThrottled
-		if first = !announced && !d.Unannounced; first {
+		tooSoon := e.outcome == Throttled && now.Add(e.wait).Sub(f.began) < announceThrottled
+		announce, d.Unannounced = !announced && !tooSoon, !announced && tooSoon
+		if announce {
 			d.EventAll(ooo.Event{At: now, Kind: ooo.EventUnknown, Detail: cause.Error()})
 		}
 		d.Condition, d.Reason, d.ErrorKind = ooo.Unknown, cause.Error(), ooo.ReadErrorKindOf(cause)
 		return nil
 	})
-	if err == nil && first {
+	if err == nil && announce {
 		p.cfg.Log.WarnContext(ctx, "mailbox unreadable, keeping its last state", "mailbox", j.t.id, "err", cause)
 	}
 }

@@ -50,12 +50,10 @@ func rounds(n int) time.Duration {
 func (p *Poller) timeout(l *lane, jobs []job) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l == p.isolated {
-		// If many calls hang, whatever is in them, mailboxes that did so once must not fill the lane.
-		hungOnce := jobs[0].t.isolated == 1 // or it has been answering since
-		if !hungOnce || len(jobs[0].hints) > 0 {
-			return isolatedTimeout
-		}
+	// If many calls hang, whatever is in them, mailboxes that did so once must not fill the lane.
+	hungOnce := jobs[0].t.isolated == 1 // or it has been answering since
+	if l == p.isolated && (!hungOnce || len(jobs[0].hints) > 0) {
+		return isolatedTimeout
 	}
 	return min(max(callTimeout, 4*p.round*rounds(len(jobs))), isolatedTimeout)
 }

@@ -121,7 +121,8 @@ func (p *Poller) handleResult(ctx context.Context, j *job, r ooo.ReadResult, c c
 // handleSetting handles a result with a setting, or with the digest of the last one.
 func (p *Poller) handleSetting(ctx context.Context, j *job, m *ooo.Mailbox, r ooo.ReadResult, c call) Outcome {
 	outcome := Unchanged
-	if setting := p.cfg.Policy.Apply(r.Setting); !r.Unchanged && !p.reflects(m, setting) {
+	setting := p.cfg.Policy.Apply(r.Setting) // zero if r is unchanged
+	if !r.Unchanged && !p.reflects(m, setting) {
 		if m, outcome = p.decide(ctx, j, &setting, c); m == nil {
 			return Stale
 		}
@@ -199,7 +200,8 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 		p.cfg.OnChange(change)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if j.t.polledAt = (time.Time{}); source == ooo.SourcePoll {
+		j.t.polledAt = time.Time{}
+		if source == ooo.SourcePoll {
 			j.t.polledAt = time.Now()
 		}
 	}

@@ -144,9 +144,6 @@ func (t *target) loadFailure(m *ooo.Mailbox, now time.Time) {
 	if m.Condition == ooo.Unknown || m.ReadFailures > 0 {
 		t.failure = &failure{kind: m.ErrorKind, times: m.ReadFailures, began: now}
 	}
-	if !m.ReadRetryAt.After(now) {
-		return
-	}
 	limit := maxReadWait
 	if m.ReadThrottled {
 		limit = maxRetryAfter
