@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -184,8 +185,13 @@ func (d *Deliverer) call(t *attempt) {
 		})
 	}
 	<-d.slots
-	d.setSlow(t.key, errors.Is(answer.err, errNoAnswer) || answer.code != 0 && time.Since(began) >= slowAnswer)
 	now := time.Now().UTC()
+	answeredLate := answer.code != 0 && now.Sub(began) >= slowAnswer
+	if answeredLate || errors.Is(answer.err, errNoAnswer) {
+		d.slow.Add(t.key, struct{}{})
+	} else {
+		d.slow.Remove(t.key)
+	}
 	r := answer.result(&t.address)
 	saved := false
 	_, err := d.cfg.Registry.Update(t.key.id, func(draft *mailbox.Draft) error {
@@ -197,11 +203,10 @@ func (d *Deliverer) call(t *attempt) {
 		saved = true
 		return nil
 	})
+	span.SetAttributes(attribute.String("outlook_monitor.outcome", cmp.Or(string(r.state), "not sent")))
 	if r.state == "" {
-		span.SetAttributes(attribute.String("outlook_monitor.outcome", "not sent"))
 		return
 	}
-	span.SetAttributes(attribute.String("outlook_monitor.outcome", string(r.state)))
 	if r.problem != "" {
 		span.SetStatus(codes.Error, r.problem)
 	}

@@ -21,10 +21,7 @@
 // with a refusal is only about the refused state. A monitor request ends the wait after a
 // refusal: the API leaves a wish for a refused address even if nothing else changes
 // (restart in package api), and its owner then makes the delivery due (fulfil in package
-// mailbox).
-//
-// [Syncer] asks the mediator for its users at start, on request and when Redis came back
-// with older data.
+// mailbox). For [Syncer] see there.
 package deliver
 
 import (
@@ -145,11 +142,11 @@ func (d *Deliverer) Refresh(id ooo.RecordID) {
 // dueTimes returns when the addresses of a mailbox are due that have a state to deliver or resend.
 // The caller must hold mu.
 func (d *Deliverer) dueTimes(id ooo.RecordID, now time.Time) map[string]dueTime {
-	pending := map[string]dueTime{}
 	m, ok := d.cfg.Registry.Get(id)
 	if !ok {
-		return pending
+		return nil
 	}
+	pending := map[string]dueTime{}
 	for i := range m.Addresses {
 		if a := &m.Addresses[i]; a.Undelivered() && m.State != nil {
 			pending[a.Folded()] = d.due(key{id, a.Folded()}, a, now)
@@ -243,15 +240,6 @@ func (d *Deliverer) take() (key, bool) {
 	return key{}, false
 }
 
-// setSlow records whether the last call for an address was slow.
-func (d *Deliverer) setSlow(k key, slow bool) {
-	if slow {
-		d.slow.Add(k, struct{}{})
-	} else {
-		d.slow.Remove(k)
-	}
-}
-
 // reserve takes a slot for an address and marks it as in flight. It returns false if the
 // address is in flight already or slow, or no slot is free: while addresses are due, Run waits
 // for the next free slot and gets it.
@@ -264,13 +252,13 @@ func (d *Deliverer) reserve(k key) bool {
 	}
 	select {
 	case d.slots <- struct{}{}:
+		d.queue.Remove(k)
+		d.inFlight[k] = struct{}{}
+		d.calls.Add(1)
+		return true
 	default:
 		return false
 	}
-	d.queue.Remove(k)
-	d.inFlight[k] = struct{}{}
-	d.calls.Add(1)
-	return true
 }
 
 // abort frees the slot of an attempt that did not begin and schedules the next try.

@@ -106,13 +106,11 @@ func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
 	// The first mediator expects exactly these three strings.
-	if err := encoder.Encode(struct {
+	_ = encoder.Encode(struct { // strings can always be encoded
 		Email   string `json:"email"`
 		Status  string `json:"status"`
 		Message string `json:"message"`
-	}{s.Address, status, s.State.Message}); err != nil {
-		return Answer{err: fmt.Errorf("encode: %w", err)}
-	}
+	}{s.Address, status, s.State.Message})
 	payload := bytes.TrimSuffix(body.Bytes(), []byte("\n"))
 	now := time.Now()
 	header := http.Header{
@@ -230,10 +228,9 @@ func problemOf(err error) error {
 	op, _ := errors.AsType[*net.OpError](err)
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, plaintext := errors.AsType[tls.RecordHeaderError](err)
+	dialing := op != nil && (op.Op == "dial" || op.Op == "proxyconnect") // the mediator has received nothing
 	switch {
-	case op != nil && (op.Op == "dial" || op.Op == "proxyconnect"): // the mediator has received nothing
-		return err
-	case isNetwork && network.Timeout():
+	case isNetwork && network.Timeout() && !dialing:
 		return errNoAnswer
 	case isNetwork, untrusted, plaintext, errors.Is(err, http.ErrSchemeMismatch),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):

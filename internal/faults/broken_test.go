@@ -31,13 +31,13 @@ var mutants = []mutant{
 		{"internal/mailbox/rollback.go", "{ return r.restore(p) }", "{ return ctx.Err() }"},
 	}, coverage, "Redis comes back with older data"},
 	{"a failed delivery is repeated outside the queue", []edit{
-		{"internal/deliver/attempt.go", "	<-d.slots\n	d.setSlow", `	if answer.code/100 != 2 {
+		{"internal/deliver/attempt.go", "	<-d.slots\n	now :=", `	if answer.code/100 != 2 {
 		time.AfterFunc(8*time.Second, func() {
 			d.cfg.Mediator.SetStatus(context.Background(), Status{Address: t.address.Spelling, State: t.state, WebhookID: t.address.Delivery.WebhookID, Ready: d.ready})
 		})
 	}
 	<-d.slots
-	d.setSlow`},
+	now :=`},
 	}, ordering, "the mediator answers 500"},
 	{"a stop does not delete the subscription", []edit{
 		{"internal/subscribe/plan.go", "return step(Delete, reason)", "return step(Drop, reason)"},
