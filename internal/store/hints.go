@@ -32,10 +32,10 @@ func setHintField(h *ooo.Hint, field string) bool {
 }
 
 // decodeHint decodes a hint. It returns [ErrDamaged] if it can't.
-func decodeHint(field, value string) (h ooo.Hint, err error) {
+func (s *Store) decodeHint(ctx context.Context, field, value string) (h ooo.Hint, err error) {
 	nonce, err := decode(value, &h)
 	if err != nil || nonce == "" || !setHintField(&h, field) {
-		return ooo.Hint{}, damaged("hint", field)
+		return ooo.Hint{}, s.damaged(ctx, "hint", field)
 	}
 	h.Nonce = nonce
 	return h, nil
@@ -49,12 +49,9 @@ func (s *Store) Hints(ctx context.Context) ([]ooo.Hint, error) {
 	}
 	hints := make([]ooo.Hint, 0, len(all))
 	for field, value := range all {
-		h, err := decodeHint(field, value)
-		if err != nil {
-			s.report(ctx, err)
-			continue
+		if h, err := s.decodeHint(ctx, field, value); err == nil {
+			hints = append(hints, h)
 		}
-		hints = append(hints, h)
 	}
 	return hints, nil
 }

@@ -29,7 +29,7 @@ func (s *Store) decodeEvents(ctx context.Context, entries []redis.XMessage) []oo
 		var e ooo.FeedEntry
 		text, _ := entry.Values[eventField].(string)
 		if json.Unmarshal([]byte(text), &e.Event) != nil {
-			s.report(ctx, damaged("event", entry.ID))
+			_ = s.damaged(ctx, "event", entry.ID)
 			continue
 		}
 		e.Address, _ = entry.Values[addressField].(string)

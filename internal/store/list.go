@@ -111,16 +111,14 @@ func (s *Store) readEntries(ctx context.Context, previous []*entry) ([]*entry, e
 		e := &entry{folded: folded, value: value}
 		if before := decoded[folded]; before != nil && before.value == value {
 			e.wish = before.wish
-		} else if e.wish, err = decodeWish(folded, value); err != nil {
-			s.report(ctx, err)
+		} else if e.wish, err = s.decodeWish(ctx, folded, value); err != nil {
 			continue
 		}
 		if !e.wish.On {
 			continue
 		}
 		row := rows[e.wish.Record().Partition()].Val()[folded]
-		if e.summary, _, err = summarize(e.wish, row); err != nil {
-			s.report(ctx, err)
+		if e.summary, _, err = s.summarize(ctx, e.wish, row); err != nil {
 			continue
 		}
 		e.text = folded + "\n" + strings.ToLower(e.summary.Name)

@@ -180,6 +180,18 @@ var readSuite = map[string]func(*testing.T, *fixture){
 			f.swapWish(bad, next)
 		}
 	},
+	"damaged entries are reported by whatever finds them": func(t *testing.T, f *fixture) {
+		row := f.monitor("row", unchanged)
+		f.damage(fmt.Sprint("rows:", row.Record().Partition()), "row@contoso.example", "id-row\tgarbage")
+		f.damage("wants", "ann@contoso.example", "x")
+		_, err := f.Wishes(t.Context(), "ann@contoso.example")
+		f.must(err)
+		_, _, err = f.Summary(t.Context(), row)
+		f.wantErr(err, store.ErrDamaged)
+		if want := map[string]int{"wish": 1, "row": 1}; !maps.Equal(f.reported, want) {
+			t.Errorf("reported = %v, want %v", f.reported, want)
+		}
+	},
 	"reports of replicas": func(t *testing.T, f *fixture) {
 		reports := func(age time.Duration, want string) (got []ooo.Replica) {
 			t.Helper()

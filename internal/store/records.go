@@ -47,9 +47,8 @@ func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 	loaded.ReadUntil = s.decodeReads(ctx, p, reads.Val()).Written
 	for field, value := range records.Val() {
 		id := ooo.RecordID(field)
-		m, err := decodeRecord(id, value)
+		m, err := s.decodeRecord(ctx, id, value)
 		if err != nil {
-			s.report(ctx, err)
 			loaded.Damaged[id] = err
 			continue
 		}
@@ -68,11 +67,7 @@ func (s *Store) LoadRecord(ctx context.Context, id ooo.RecordID) (*ooo.Mailbox, 
 	case err != nil:
 		return nil, translate(err)
 	}
-	m, err := decodeRecord(id, value)
-	if err != nil {
-		s.report(ctx, err)
-	}
-	return m, err
+	return s.decodeRecord(ctx, id, value)
 }
 
 // PutReads writes when the mailboxes of partitions were last read.
@@ -95,19 +90,19 @@ func (s *Store) PutReads(ctx context.Context, reads map[int]Reads) error {
 // is good enough then.
 func (s *Store) decodeReads(ctx context.Context, p int, value string) (r Reads) {
 	if value != "" && json.Unmarshal([]byte(value), &r) != nil {
-		s.report(ctx, damaged("reads", strconv.Itoa(p)))
+		_ = s.damaged(ctx, "reads", strconv.Itoa(p))
 		return Reads{}
 	}
 	return r
 }
 
 // decodeRecord decodes a record. It returns [ErrDamaged] if it can't.
-func decodeRecord(id ooo.RecordID, value string) (*ooo.Mailbox, error) {
+func (s *Store) decodeRecord(ctx context.Context, id ooo.RecordID, value string) (*ooo.Mailbox, error) {
 	m := &ooo.Mailbox{}
 	tag, err := decode(value, m)
 	version, err2 := strconv.ParseInt(tag, 10, 64)
 	if err != nil || err2 != nil || m.ID != id {
-		return nil, damaged("record", string(id))
+		return nil, s.damaged(ctx, "record", string(id))
 	}
 	m.Version = version
 	intern(m)

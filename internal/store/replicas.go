@@ -56,7 +56,7 @@ func (s *Store) Reports(ctx context.Context, age time.Duration) (reports []ooo.R
 		}
 		var r ooo.Replica
 		if json.Unmarshal([]byte(text), &r) != nil {
-			s.report(ctx, damaged("load", entry.ID))
+			_ = s.damaged(ctx, "load", entry.ID)
 			continue
 		}
 		ms, _, _ := strings.Cut(entry.ID, "-")

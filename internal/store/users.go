@@ -28,7 +28,7 @@ func (s *Store) User(ctx context.Context, address string) (ooo.User, error) {
 	case err != nil:
 		return ooo.User{}, err
 	case len(users) == 0:
-		return ooo.User{}, damaged("record", string(w.Record()))
+		return ooo.User{}, s.damaged(ctx, "record", string(w.Record()))
 	}
 	return users[0], nil
 }
@@ -51,8 +51,7 @@ func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, erro
 		m := &ooo.Mailbox{}
 		if record := records[i].Val(); record != "" {
 			var err error
-			if m, err = decodeRecord(w.Record(), record); err != nil {
-				s.report(ctx, err)
+			if m, err = s.decodeRecord(ctx, w.Record(), record); err != nil {
 				continue
 			}
 		}
@@ -112,28 +111,28 @@ func encodeSummary(s ooo.Summary) string {
 }
 
 // decodeSummary decodes the row of a folded address. It returns [ErrDamaged] if it can't.
-func decodeSummary(folded, row string) (ooo.Summary, error) {
+func (s *Store) decodeSummary(ctx context.Context, folded, row string) (ooo.Summary, error) {
 	var f [summaryFields]string
 	enough := true
 	for i := range f {
 		if !enough {
-			return ooo.Summary{}, damaged("row", folded)
+			return ooo.Summary{}, s.damaged(ctx, "row", folded)
 		}
 		f[i], row, enough = strings.Cut(row, "\t")
 	}
 	live, err1 := strconv.Atoi(f[7])
 	covered, err2 := fromMillis(f[8])
 	if err1 != nil || err2 != nil {
-		return ooo.Summary{}, damaged("row", folded)
+		return ooo.Summary{}, s.damaged(ctx, "row", folded)
 	}
-	s := ooo.Summary{
+	summary := ooo.Summary{
 		ID: ooo.RecordID(f[0]), Address: f[1], Name: f[2], Condition: ooo.Condition(f[3]), Delivery: ooo.DeliveryState(f[5]),
 		Live: live, CoveredUntil: covered, Failed: f[9] == "1", NotFound: f[10] == "1",
 	}
 	if f[4] != "?" {
-		s.Away = new(f[4] == "1")
+		summary.Away = new(f[4] == "1")
 	}
-	return s, nil
+	return summary, nil
 }
 
 // RecordOf returns the id of the record that an address was last saved in, whatever its wish;
@@ -171,14 +170,14 @@ func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, err
 	if nonce, _, _ := strings.Cut(wish.Val(), ":"); nonce != w.Nonce {
 		return ooo.Summary{}, false, ErrChanged
 	}
-	return summarize(w, row.Val())
+	return s.summarize(ctx, w, row.Val())
 }
 
 // summarize decodes the row for a wish, "" if there is none. It ignores a row of another record,
 // which exists until that record's owner has removed it.
-func summarize(w ooo.Wish, row string) (summary ooo.Summary, found bool, err error) {
+func (s *Store) summarize(ctx context.Context, w ooo.Wish, row string) (summary ooo.Summary, found bool, err error) {
 	if row != "" {
-		summary, err = decodeSummary(ooo.FoldAddress(w.Address), row)
+		summary, err = s.decodeSummary(ctx, ooo.FoldAddress(w.Address), row)
 		if err != nil {
 			return ooo.Summary{}, false, err
 		}

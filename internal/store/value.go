@@ -41,26 +41,23 @@ type damagedError struct {
 func (e damagedError) Error() string { return fmt.Sprintf("%s #%08x: %v", e.kind, e.hash, ErrDamaged) }
 func (e damagedError) Unwrap() error { return ErrDamaged }
 
-func damaged(kind, field string) error {
-	h := fnv.New32a()
-	h.Write([]byte(field))
-	return damagedError{kind, h.Sum32()}
-}
-
 // maxReports limits the damaged values that are remembered as reported.
 const maxReports = 1000
 
-// report logs and counts a damaged value, once.
-func (s *Store) report(ctx context.Context, err error) {
-	d, ok := errors.AsType[damagedError](err)
+// damaged returns [ErrDamaged] for a value, and logs and counts it, once.
+func (s *Store) damaged(ctx context.Context, kind, field string) error {
+	h := fnv.New32a()
+	h.Write([]byte(field))
+	err := damagedError{kind, h.Sum32()}
 	s.reportsMu.Lock()
-	known := !ok || s.reports[d] || len(s.reports) >= maxReports
-	if !known {
-		s.reports[d] = true
+	first := !s.reports[err] && len(s.reports) < maxReports
+	if first {
+		s.reports[err] = true
 	}
 	s.reportsMu.Unlock()
-	if !known {
-		s.onDamaged(d.kind)
-		s.log.ErrorContext(ctx, "damaged entry in redis skipped, the rest are unaffected", "kind", d.kind, "err", err)
+	if first {
+		s.onDamaged(kind)
+		s.log.ErrorContext(ctx, "damaged entry in redis skipped, the rest are unaffected", "kind", kind, "err", err)
 	}
+	return err
 }

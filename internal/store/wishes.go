@@ -13,11 +13,11 @@ import (
 
 // decodeWish decodes the wish of a folded address. If it can't, it returns [ErrDamaged] and a wish
 // with only the nonce, so that it can be replaced.
-func decodeWish(address, value string) (ooo.Wish, error) {
+func (s *Store) decodeWish(ctx context.Context, address, value string) (ooo.Wish, error) {
 	var w ooo.Wish
 	nonce, err := decode(value, &w)
 	if err != nil || ooo.FoldAddress(w.Address) != address {
-		return ooo.Wish{Nonce: nonce}, damaged("wish", address)
+		return ooo.Wish{Nonce: nonce}, s.damaged(ctx, "wish", address)
 	}
 	w.Nonce = nonce
 	return w, nil
@@ -34,11 +34,7 @@ func (s *Store) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 	case err != nil:
 		return ooo.Wish{}, translate(err)
 	}
-	w, err := decodeWish(folded, value)
-	if err != nil {
-		s.report(ctx, err)
-	}
-	return w, err
+	return s.decodeWish(ctx, folded, value)
 }
 
 // Wishes returns the wishes of addresses in their order, like [Store.Wish]. Damaged ones have
@@ -56,7 +52,7 @@ func (s *Store) Wishes(ctx context.Context, addresses ...string) ([]ooo.Wish, er
 		}
 		for i, value := range values {
 			if text, ok := value.(string); ok {
-				wishes[from+i], _ = decodeWish(folded[i], text)
+				wishes[from+i], _ = s.decodeWish(ctx, folded[i], text)
 			}
 		}
 	}
@@ -71,12 +67,9 @@ func (s *Store) AllWishes(ctx context.Context) ([]ooo.Wish, error) {
 	}
 	wishes := make([]ooo.Wish, 0, len(values))
 	for folded, value := range values {
-		w, err := decodeWish(folded, value)
-		if err != nil {
-			s.report(ctx, err)
-			continue
+		if w, err := s.decodeWish(ctx, folded, value); err == nil {
+			wishes = append(wishes, w)
 		}
-		wishes = append(wishes, w)
 	}
 	return wishes, nil
 }
