@@ -49,19 +49,19 @@ func (p *Poller) checkDirectory(ctx context.Context, j *job) error {
 	if !p.lookups.acquire(ctx) {
 		return ctx.Err()
 	}
-	wait, err := p.cfg.Wait(ooo.DirectoryWait), error(nil) // it may have begun during acquire
+	var err error
+	wait := p.cfg.Wait(ooo.DirectoryWait) // it may have begun during acquire
 	if wait <= 0 {
 		_, err = p.cfg.Graph.FindByID(ctx, j.t.id.ObjectID())
 	}
 	p.lookups.release()
-	if wait > 0 {
+	throttled, isThrottled := errors.AsType[*ooo.Throttled](err)
+	switch {
+	case wait > 0:
 		return &ooo.Throttled{After: wait}
-	}
-	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {
+	case isThrottled:
 		p.cfg.SetWait(ctx, ooo.DirectoryWait, throttled.After)
 		return &ooo.Throttled{After: throttled.After}
-	}
-	switch {
 	case err == nil:
 		return ooo.ErrMailboxAbsent
 	case !errors.Is(err, ooo.ErrNotInDirectory):
