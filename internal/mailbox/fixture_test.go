@@ -2,6 +2,7 @@ package mailbox_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,7 @@ type faulty struct {
 	*ownertest.Store
 	hooks  sync.Map     // method -> func(), called after Load, and before SetSaves and AllWishes
 	wishes atomic.Int32 // calls of Wish
+	fail   atomic.Int32 // how many of the next of them fail
 }
 
 func (f *faulty) call(method string) {
@@ -51,6 +53,9 @@ func (f *faulty) call(method string) {
 
 func (f *faulty) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 	defer f.wishes.Add(1)
+	if f.fail.Add(-1) >= 0 {
+		return ooo.Wish{}, errors.New("no answer from Redis")
+	}
 	return f.Store.Wish(ctx, address)
 }
 
@@ -166,10 +171,12 @@ func (f *fixture) update(change func(d *mailbox.Draft)) *ooo.Mailbox {
 	return m
 }
 
-// hintWish leaves a hint that Ann's wish has changed.
+// hintWish leaves a hint that Ann's wish has changed, and waits until it is read.
 func (f *fixture) hintWish() {
 	f.t.Helper()
+	read := f.store.wishes.Load()
 	f.Hint(ooo.Hint{ID: annID, Kind: ooo.HintWish, Subject: folded})
+	await.True(f.t, "the wish is read", func() bool { return f.store.wishes.Load() > read })
 }
 
 // put sets a field of a hash in Redis.
