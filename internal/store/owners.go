@@ -202,24 +202,22 @@ func ParseTable(fields map[string]string) Table {
 		Beats: map[string]Beat{}, Waits: map[string]Wait{}, fields: fields,
 		Settings: fields[FieldSettings], Fingerprint: fields[FieldFingerprint], SyncMark: fields[fieldSync],
 	}
+	for p := range ooo.Partitions {
+		if l, ok := parseLease(fields[LeaseField(p)]); ok {
+			t.Leases[p] = l
+		}
+		if n, err := strconv.ParseInt(fields[SavesField(p)], 10, 64); err == nil {
+			t.Saves[p] = n
+		}
+	}
 	for field, value := range fields {
 		kind, name, _ := strings.Cut(field, ":")
-		p, err := strconv.Atoi(name)
-		valid := err == nil && p >= 0 && p < ooo.Partitions
 		switch kind {
 		case "beat":
 			t.Beats[name] = parseBeat(value)
 		case "wait":
 			if w, ok := parseWait(value); ok {
 				t.Waits[name] = w
-			}
-		case "lease":
-			if l, ok := parseLease(value); ok && valid {
-				t.Leases[p] = l
-			}
-		case "saves":
-			if n, err := strconv.ParseInt(value, 10, 64); err == nil && valid {
-				t.Saves[p] = n
 			}
 		}
 	}
