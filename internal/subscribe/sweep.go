@@ -71,14 +71,17 @@ type comparison struct {
 	want   Settings
 	began  time.Time
 	listed map[ooo.SubscriptionID]ooo.GraphSubscription // not found in a record so far
-	result SweepResult
-	hints  []ooo.Hint // to leave at the end
+	// Records that could not be read may have the subscriptions of their mailboxes.
+	unread  [ooo.Partitions]bool
+	damaged map[ooo.RecordID]error
+	result  SweepResult
+	hints   []ooo.Hint // to leave at the end
 }
 
 // sweep lists the subscriptions and then reads the records: by then the record of each
 // listed subscription says at least that it is being created.
 func (s *Subscriber) sweep(ctx context.Context, want Settings) (result SweepResult, err error) {
-	c := &comparison{want: want, began: time.Now()}
+	c := &comparison{want: want, began: time.Now(), damaged: map[ooo.RecordID]error{}}
 	c.listed, err = s.list(ctx)
 	if err != nil {
 		if len(c.listed) == 0 {
@@ -92,13 +95,11 @@ func (s *Subscriber) sweep(ctx context.Context, want Settings) (result SweepResu
 		if ctx.Err() != nil {
 			return result, ctx.Err()
 		}
-		switch { // the subscriptions of unreadable records are no strays
-		case err != nil:
+		if err != nil {
 			s.cfg.Log.WarnContext(ctx, "records not readable, left out of the comparison", "partition", p, "err", err)
-			c.ignore(func(id ooo.RecordID) bool { return id.Partition() == p })
-		case len(loaded.Damaged) > 0:
-			c.ignore(func(id ooo.RecordID) bool { return loaded.Damaged[id] != nil })
+			c.unread[p] = true
 		}
+		maps.Copy(c.damaged, loaded.Damaged)
 		c.compare(loaded.Records)
 	}
 	c.addStrays()
@@ -108,13 +109,6 @@ func (s *Subscriber) sweep(ctx context.Context, want Settings) (result SweepResu
 		}
 	}
 	return c.result, nil
-}
-
-// ignore leaves the listed subscriptions of some mailboxes out of the comparison.
-func (c *comparison) ignore(unreadable func(ooo.RecordID) bool) {
-	maps.DeleteFunc(c.listed, func(_ ooo.SubscriptionID, sub ooo.GraphSubscription) bool {
-		return unreadable(mailboxOf(sub.Resource))
-	})
 }
 
 // compare compares records with the list and adds a hint for each record with a lost
@@ -145,13 +139,15 @@ func (c *comparison) compare(records []*ooo.Mailbox) {
 // a mailbox goes to the partition of its own id.
 func (c *comparison) addStrays() {
 	for _, sub := range c.listed {
+		id := mailboxOf(sub.Resource)
 		switch {
+		case c.unread[id.Partition()] || c.damaged[id] != nil:
 		case sub.NotificationURL != c.want.Notification:
 			c.result.Foreign++
 		case sub.ExpiresAt.After(c.began):
 			c.result.Surplus++
 			c.hints = append(c.hints, ooo.Hint{
-				ID: cmp.Or(mailboxOf(sub.Resource), ooo.RecordID(sub.ID)), Kind: ooo.HintStray, Subject: string(sub.ID),
+				ID: cmp.Or(id, ooo.RecordID(sub.ID)), Kind: ooo.HintStray, Subject: string(sub.ID),
 				Source: ooo.SourceSubscription, Reason: string(Unrecorded),
 				SubscriptionID: sub.ID, // an owner of the previous release reads it instead of Subject
 			})
