@@ -180,6 +180,16 @@ var readSuite = map[string]func(*testing.T, *fixture){
 			f.swapWish(bad, next)
 		}
 	},
+	"an error is not hidden by a missing record before it": func(t *testing.T, f *fixture) {
+		f.start("ann") // has no record yet
+		bob := f.monitor("bob", unchanged)
+		records := fmt.Sprint("om:{om}:records:", bob.Record().Partition())
+		f.must(f.raw.Del(t.Context(), records).Err())
+		f.must(f.raw.Set(t.Context(), records, "not a hash", 0).Err())
+		if users, _, err := f.Users(t.Context(), 10, ""); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+			t.Errorf("Users = %s, %v, want the error of the second record", names(users), err)
+		}
+	},
 	"damaged entries are reported by whatever finds them": func(t *testing.T, f *fixture) {
 		row := f.monitor("row", unchanged)
 		f.damage(fmt.Sprint("rows:", row.Record().Partition()), "row@contoso.example", "id-row\tgarbage")

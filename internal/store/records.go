@@ -39,8 +39,8 @@ func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 	saves := pipe.HGet(ctx, ownersKey, SavesField(p))
 	records := pipe.HGetAll(ctx, recordsKey(p))
 	reads := pipe.HGet(ctx, readsKey, strconv.Itoa(p))
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return Loaded{}, translate(err)
+	if err := exec(ctx, pipe); err != nil {
+		return Loaded{}, err
 	}
 	loaded := Loaded{Damaged: map[ooo.RecordID]error{}}
 	loaded.Saves, _ = strconv.ParseInt(saves.Val(), 10, 64) // 0 if it does not exist

@@ -330,6 +330,21 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
+// exec runs a pipeline. A missing key or field is no error, and hides none that follows it: of
+// several errors, a Cluster's client returns the first.
+func exec(ctx context.Context, pipe redis.Pipeliner) error {
+	commands, err := pipe.Exec(ctx)
+	if !errors.Is(err, redis.Nil) {
+		return translate(err)
+	}
+	for _, c := range commands {
+		if c.Err() != nil && !errors.Is(c.Err(), redis.Nil) {
+			return translate(c.Err())
+		}
+	}
+	return nil
+}
+
 // translate wraps an error of go-redis.
 func translate(err error) error {
 	if err == nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -42,8 +41,8 @@ func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, erro
 	for i, w := range wishes {
 		records[i] = pipe.HGet(ctx, recordsKey(w.Record().Partition()), string(w.Record()))
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, translate(err)
+	if err := exec(ctx, pipe); err != nil {
+		return nil, err
 	}
 	users := make([]ooo.User, 0, len(wishes))
 	decoded := map[int]Reads{} // by partition
@@ -143,8 +142,8 @@ func (s *Store) RecordOf(ctx context.Context, address string) (ooo.RecordID, err
 	for p := range rows {
 		rows[p] = pipe.HGet(ctx, rowsKey(p), ooo.FoldAddress(address))
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return "", translate(err)
+	if err := exec(ctx, pipe); err != nil {
+		return "", err
 	}
 	for _, row := range rows {
 		if id, _, found := strings.Cut(row.Val(), "\t"); found {
@@ -161,11 +160,8 @@ func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, err
 	pipe := s.client.Pipeline()
 	row := pipe.HGet(ctx, rowsKey(w.Record().Partition()), folded)
 	wish := pipe.HGet(ctx, wantsKey, folded)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return ooo.Summary{}, false, translate(err)
-	}
-	if err := wish.Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return ooo.Summary{}, false, translate(err)
+	if err := exec(ctx, pipe); err != nil {
+		return ooo.Summary{}, false, err
 	}
 	if nonce, _, _ := strings.Cut(wish.Val(), ":"); nonce != w.Nonce {
 		return ooo.Summary{}, false, ErrChanged
