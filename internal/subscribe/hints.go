@@ -21,19 +21,16 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 	switch {
 	case h.Kind == ooo.HintSubscription, h.Kind == ooo.HintStray:
 		s.planNow(h.ID)
-	case h.Kind == ooo.HintRead && s.notifiedOutdated(h):
-		s.notified.Store(h.ID, h)
-		s.planNow(h.ID)
+	case h.Kind == ooo.HintRead:
+		m, ok := s.cfg.Registry.Get(h.ID)
+		outdated := ok && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
+			return ooo.ResourceTag(sub.Resource) == h.ResourceTag && h.At.Sub(sub.NotifiedAt) > notifiedInterval
+		})
+		if outdated { // the saved time of the last notification
+			s.notified.Store(h.ID, h)
+			s.planNow(h.ID)
+		}
 	}
-}
-
-// notifiedOutdated reports whether a notification has to update the saved time of the
-// last one.
-func (s *Subscriber) notifiedOutdated(h ooo.Hint) bool {
-	m, ok := s.cfg.Registry.Get(h.ID)
-	return ok && slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
-		return ooo.ResourceTag(sub.Resource) == h.ResourceTag && h.At.Sub(sub.NotifiedAt) > notifiedInterval
-	})
 }
 
 // checkReason returns why hints ask whether sub still exists: RemovalAnnounced or

@@ -20,9 +20,8 @@ type SweepResult struct {
 	Lost    int // recorded but not listed: to be checked by id
 	Surplus int // strays: their owners delete them, unless a creation was not answered, see planStray
 	Foreign int // listed, in no record, and with another notification URL: left alone
-	// Incomplete reports that the list broke off, so that a missing subscription proves
-	// nothing.
-	Incomplete bool
+
+	Incomplete bool // the list broke off: a subscription that it lacks may exist
 }
 
 const (
