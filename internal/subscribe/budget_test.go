@@ -37,25 +37,22 @@ func TestWritesStayWithinShare(t *testing.T) {
 // A renewal becomes due while a step in bulk of the same mailbox waits for others.
 func TestRenewalPrecedesStepsInBulk(t *testing.T) {
 	const others = 250 // whose checks take 10 s
-	for _, kind := range []ooo.HintKind{ooo.HintSubscription, ooo.HintStray} {
-		t.Run(string(kind), func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				f.monitorMany(others)
-				advance(time.Minute)
-				f.takeCalls()
-				f.edit(func(s *ooo.Subscription) { s.RenewAt = time.Now().Add(5 * time.Second) })
-				for i := range others {
-					f.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription})
-				}
-				advance(time.Millisecond)
-				f.registry.Hint(ooo.Hint{ID: annID, Kind: kind, Subject: "stray"}) // the last step
-				advance(7 * time.Second)
-				if got := f.takeCalls(); !strings.Contains(got, "patch sub-1,") {
-					t.Errorf("calls = %s, want the renewal of sub-1 before the last steps in bulk", got)
-				}
-			})
-		})
-	}
+	tests := map[string]ooo.HintKind{"check": ooo.HintSubscription, "deletion of a stray": ooo.HintStray}
+	eachCovered(t, tests, func(t *testing.T, f *fixture, kind ooo.HintKind) {
+		f.monitorMany(others)
+		advance(time.Minute)
+		f.takeCalls()
+		f.edit(func(s *ooo.Subscription) { s.RenewAt = time.Now().Add(5 * time.Second) })
+		for i := range others {
+			f.registry.Hint(ooo.Hint{ID: idOf(fmt.Sprint(i)), Kind: ooo.HintSubscription})
+		}
+		advance(time.Millisecond)
+		f.registry.Hint(ooo.Hint{ID: annID, Kind: kind, Subject: "stray"}) // the last step
+		advance(7 * time.Second)
+		if got := f.takeCalls(); !strings.Contains(got, "patch sub-1,") {
+			t.Errorf("calls = %s, want the renewal of sub-1 before the last steps in bulk", got)
+		}
+	})
 }
 
 // The mailboxes that can't be subscribed to need more than the share of the budget.

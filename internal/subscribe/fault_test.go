@@ -83,34 +83,31 @@ func TestNewKindOfFailureResetsBackoff(t *testing.T) {
 }
 
 func TestFailedStepKeepsSubscriptionLive(t *testing.T) {
-	tests := map[string]struct {
+	type test struct {
 		event func(f *fixture)
 		call  string
 		id    ooo.SubscriptionID // once it succeeds
 		reads int
-	}{
+	}
+	tests := map[string]test{
 		"renewal":     {func(*fixture) {}, "patch sub-1", "sub-1", 0},
 		"replacement": {(*fixture).dropKey, "create", "sub-2", 1},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				f.failBy(always(ooo.ErrRejected)) // waits up to an hour
-				tt.event(f)
-				advance(lifetime - 8*time.Minute)
-				if s := f.sub(annID); s.ID != "sub-1" || s.State != ooo.SubscriptionLive || s.Failures == 0 || s.Error == "" {
-					t.Errorf("record = %s %s after %d failures, want sub-1 live with the error", s.ID, s.State, s.Failures)
-				}
-				calls, _ := f.takeTimedCalls()
-				if slices.ContainsFunc(calls, func(call string) bool { return call != tt.call }) {
-					t.Errorf("calls = %v, want only %s", calls, tt.call)
-				}
-				f.failWith("")
-				advance(7 * time.Minute)
-				f.expect(tt.id, tt.reads)
-			})
-		})
-	}
+	eachCovered(t, tests, func(t *testing.T, f *fixture, tt test) {
+		f.failBy(always(ooo.ErrRejected)) // waits up to an hour
+		tt.event(f)
+		advance(lifetime - 8*time.Minute)
+		if s := f.sub(annID); s.ID != "sub-1" || s.State != ooo.SubscriptionLive || s.Failures == 0 || s.Error == "" {
+			t.Errorf("record = %s %s after %d failures, want sub-1 live with the error", s.ID, s.State, s.Failures)
+		}
+		calls, _ := f.takeTimedCalls()
+		if slices.ContainsFunc(calls, func(call string) bool { return call != tt.call }) {
+			t.Errorf("calls = %v, want only %s", calls, tt.call)
+		}
+		f.failWith("")
+		advance(7 * time.Minute)
+		f.expect(tt.id, tt.reads)
+	})
 }
 
 func TestRetryAfter(t *testing.T) {

@@ -175,6 +175,16 @@ func withCovered(t *testing.T, test func(t *testing.T, f *fixture), edits ...fun
 	}, edits...)
 }
 
+// eachCovered is withCovered with a subtest for each of tests.
+func eachCovered[T any](t *testing.T, tests map[string]T, test func(t *testing.T, f *fixture, tt T), edits ...func(*subscribe.Config)) {
+	t.Helper()
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			withCovered(t, func(t *testing.T, f *fixture) { test(t, f, tt) }, edits...)
+		})
+	}
+}
+
 // withUncovered runs test once Ann's mailbox is monitored, before it is covered.
 func withUncovered(t *testing.T, prepare func(f *fixture), test func(t *testing.T, f *fixture), edits ...func(*subscribe.Config)) {
 	t.Helper()

@@ -58,12 +58,13 @@ func TestRenewalAtTwoThirdsOfGrantedLifetime(t *testing.T) {
 }
 
 func TestEventsOfCoveredMailbox(t *testing.T) {
-	tests := map[string]struct {
+	type test struct {
 		event func(f *fixture)
 		calls string
 		id    ooo.SubscriptionID // empty: nothing is left
 		reads int
-	}{
+	}
+	tests := map[string]test{
 		"check, it exists":  {func(f *fixture) { f.hint("not listed") }, "patch sub-1", "sub-1", 0},
 		"check, it is gone": {func(f *fixture) { f.loseAll(); f.hint(string(ooo.SubscriptionWasRemoved)) }, "patch sub-1, create", "sub-2", 1},
 		"reauthorize five times": {func(f *fixture) {
@@ -147,19 +148,15 @@ func TestEventsOfCoveredMailbox(t *testing.T) {
 			f.monitor(annID, false)
 		}, "delete sub-1, delete sub-1, delete sub-1", "", 0},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				advance(15 * time.Minute)
-				tt.event(f)
-				advance(2 * time.Minute)
-				if got := f.takeCalls(); got != tt.calls {
-					t.Errorf("calls = %s, want %s", got, tt.calls)
-				}
-				f.expect(tt.id, tt.reads)
-			})
-		})
-	}
+	eachCovered(t, tests, func(t *testing.T, f *fixture, tt test) {
+		advance(15 * time.Minute)
+		tt.event(f)
+		advance(2 * time.Minute)
+		if got := f.takeCalls(); got != tt.calls {
+			t.Errorf("calls = %s, want %s", got, tt.calls)
+		}
+		f.expect(tt.id, tt.reads)
+	})
 }
 
 func TestSettingsChange(t *testing.T) {
@@ -171,32 +168,29 @@ func TestSettingsChange(t *testing.T) {
 	public := func(urls *subscribe.URLs) func(*subscribe.Config) {
 		return func(cfg *subscribe.Config) { cfg.URLs = func() *subscribe.URLs { return urls } }
 	}
-	tests := map[string]struct {
+	type test struct {
 		edit func(*subscribe.Config)
 		want string
-	}{
+	}
+	tests := map[string]test{
 		"resource changed":   {func(cfg *subscribe.Config) { cfg.Resources = []string{messages} }, "create, delete sub-1"},
 		"public URL removed": {public(&subscribe.URLs{}), "delete sub-1"},
 		"public URL unknown": {public(nil), ""},
 		"secret removed":     {secrets("other"), "create, delete sub-1"},
 		"secret rotated":     {secrets("newer", "secret"), ""},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				uncovered := false
-				f.failBy(func(call string) error { // called before each call
-					uncovered = uncovered || call == "delete sub-1" && len(f.subscriptions) == 1 && tt.want != "delete sub-1"
-					return nil
-				})
-				defer f.start(tt.edit)()
-				advance(time.Minute)
-				if got := f.takeCalls(); got != tt.want || uncovered || f.store.Record(t, annID) == nil {
-					t.Errorf("calls = %q, uncovered %t, want %q, always covered, and a record", got, uncovered, tt.want)
-				}
-			})
+	eachCovered(t, tests, func(t *testing.T, f *fixture, tt test) {
+		uncovered := false
+		f.failBy(func(call string) error { // called before each call
+			uncovered = uncovered || call == "delete sub-1" && len(f.subscriptions) == 1 && tt.want != "delete sub-1"
+			return nil
 		})
-	}
+		defer f.start(tt.edit)()
+		advance(time.Minute)
+		if got := f.takeCalls(); got != tt.want || uncovered || f.store.Record(t, annID) == nil {
+			t.Errorf("calls = %q, uncovered %t, want %q, always covered, and a record", got, uncovered, tt.want)
+		}
+	})
 }
 
 func TestPublicURLChangesAtRunTime(t *testing.T) {

@@ -41,12 +41,13 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	type result = subscribe.SweepResult
-	tests := map[string]struct {
+	type test struct {
 		prepare func(f *fixture)
 		result  result // of the first sweep
 		calls   string // after the list
 		id      ooo.SubscriptionID
-	}{
+	}
+	tests := map[string]test{
 		"subscription gone": {func(f *fixture) { f.loseAll() }, result{Lost: 1}, "patch sub-1, create", "sub-2"},
 		"empty list":        {listing(page{}), result{Lost: 1}, "patch sub-1", "sub-1"},
 		"sixty empty pages": {listing(append(make([]page, 60), known)...), result{Known: 1}, "", "sub-1"},
@@ -63,34 +64,30 @@ func TestSweep(t *testing.T) {
 		"unreadable record": {records(store.Loaded{Damaged: map[ooo.RecordID]error{annID: store.ErrDamaged}}, nil),
 			result{}, "", "sub-1"},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				tt.prepare(f)
-				advance(15 * time.Minute)
-				calls, times := f.takeTimedCalls()
-				for i := 25; i < len(times); i++ {
-					if took := times[i].Sub(times[i-25]); took < 20*time.Second {
-						t.Fatalf("26 calls in %v, want at most 25 in 20 s", took)
-					}
-				}
-				if name == "failures between pages" && times[4].Sub(times[3]) < 7*time.Minute {
-					t.Errorf("page requested %v after Graph asked to wait, want the wait honoured", times[4].Sub(times[3]))
-				}
-				calls = slices.DeleteFunc(calls, func(call string) bool { return call == "list" })
-				if got := strings.Join(calls, ", "); got != tt.calls {
-					t.Errorf("calls besides list = %q, want %q", got, tt.calls)
-				}
-				if len(f.swept) != 1 || f.swept[0] != tt.result {
-					t.Errorf("results = %+v, want %+v once", f.swept, tt.result)
-				}
-				if s := f.sub(annID); s.State != ooo.SubscriptionLive || s.ID != tt.id || f.subscriptions[s.ID].ID == "" {
-					t.Errorf("record = %s %s, want %s live", s.ID, s.State, tt.id)
-				}
-				f.expectNoHints()
-			}, sweepOften)
-		})
-	}
+	eachCovered(t, tests, func(t *testing.T, f *fixture, tt test) {
+		tt.prepare(f)
+		advance(15 * time.Minute)
+		calls, times := f.takeTimedCalls()
+		for i := 25; i < len(times); i++ {
+			if took := times[i].Sub(times[i-25]); took < 20*time.Second {
+				t.Fatalf("26 calls in %v, want at most 25 in 20 s", took)
+			}
+		}
+		if strings.HasSuffix(t.Name(), "/failures_between_pages") && times[4].Sub(times[3]) < 7*time.Minute {
+			t.Errorf("page requested %v after Graph asked to wait, want the wait honoured", times[4].Sub(times[3]))
+		}
+		calls = slices.DeleteFunc(calls, func(call string) bool { return call == "list" })
+		if got := strings.Join(calls, ", "); got != tt.calls {
+			t.Errorf("calls besides list = %q, want %q", got, tt.calls)
+		}
+		if len(f.swept) != 1 || f.swept[0] != tt.result {
+			t.Errorf("results = %+v, want %+v once", f.swept, tt.result)
+		}
+		if s := f.sub(annID); s.State != ooo.SubscriptionLive || s.ID != tt.id || f.subscriptions[s.ID].ID == "" {
+			t.Errorf("record = %s %s, want %s live", s.ID, s.State, tt.id)
+		}
+		f.expectNoHints()
+	}, sweepOften)
 }
 
 func TestSweepOfEndlessListEnds(t *testing.T) {
@@ -104,30 +101,25 @@ func TestSweepOfEndlessListEnds(t *testing.T) {
 }
 
 func TestFailedStrayDeletionIsLeftToNextSweep(t *testing.T) {
-	for name, err := range map[string]error{
-		"unavailable": ooo.ErrUnavailable, "throttled": &ooo.Throttled{After: 10 * time.Minute, WholeApp: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				f.addStray("stray", "/users/nobody/events", func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now().Add(lifetime) })
-				f.failWith("delete stray", err)
-				advance(3 * time.Minute)
-				if waits := f.Wait(ooo.SubscriptionWait) > 0; waits != (name == "throttled") {
-					t.Errorf("a wait of the whole app is running: %t", waits)
-				}
-				advance(10 * time.Minute)
-				if got := f.takeCalls(); got != "list, delete stray" {
-					t.Errorf("calls after the first sweep = %s, want one deletion", got)
-				}
-				f.expectNoHints()
-				advance(15 * time.Minute)
-				if got := f.takeCalls(); got != "list, delete stray" {
-					t.Errorf("calls after the second sweep = %s, want another deletion", got)
-				}
-				f.expect("sub-1", 0)
-			}, sweepOften)
-		})
-	}
+	tests := map[string]error{"unavailable": ooo.ErrUnavailable, "throttled": &ooo.Throttled{After: 10 * time.Minute, WholeApp: true}}
+	eachCovered(t, tests, func(t *testing.T, f *fixture, err error) {
+		f.addStray("stray", "/users/nobody/events", func(s *ooo.GraphSubscription) { s.ExpiresAt = time.Now().Add(lifetime) })
+		f.failWith("delete stray", err)
+		advance(3 * time.Minute)
+		if waits := f.Wait(ooo.SubscriptionWait) > 0; waits != (err == tests["throttled"]) {
+			t.Errorf("a wait of the whole app is running: %t", waits)
+		}
+		advance(10 * time.Minute)
+		if got := f.takeCalls(); got != "list, delete stray" {
+			t.Errorf("calls after the first sweep = %s, want one deletion", got)
+		}
+		f.expectNoHints()
+		advance(15 * time.Minute)
+		if got := f.takeCalls(); got != "list, delete stray" {
+			t.Errorf("calls after the second sweep = %s, want another deletion", got)
+		}
+		f.expect("sub-1", 0)
+	}, sweepOften)
 }
 
 // Graph accepts a second subscription, so that it never names the one of the unanswered
@@ -179,23 +171,20 @@ func TestResultsOfUnansweredCreationsDoNotPileUp(t *testing.T) {
 }
 
 func TestSweepWaits(t *testing.T) {
-	for name, set := range map[string]func(f *fixture, wait time.Duration){
+	tests := map[string]func(f *fixture, wait time.Duration){
 		"another replica owns partition 0": func(f *fixture, wait time.Duration) { f.notFirst.Store(wait > 0) },
 		"wait of the whole app":            func(f *fixture, wait time.Duration) { f.SetWait(t.Context(), ooo.SubscriptionWait, wait) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			withCovered(t, func(t *testing.T, f *fixture) {
-				set(f, 24*time.Hour)
-				advance(20 * time.Minute)
-				if got := f.takeCalls(); got != "" {
-					t.Errorf("calls = %s, want none", got)
-				}
-				set(f, 0)
-				advance(4 * time.Minute)
-				if got := f.takeCalls(); got != "list" {
-					t.Errorf("calls after the wait = %s, want a list", got)
-				}
-			}, sweepOften)
-		})
 	}
+	eachCovered(t, tests, func(t *testing.T, f *fixture, set func(f *fixture, wait time.Duration)) {
+		set(f, 24*time.Hour)
+		advance(20 * time.Minute)
+		if got := f.takeCalls(); got != "" {
+			t.Errorf("calls = %s, want none", got)
+		}
+		set(f, 0)
+		advance(4 * time.Minute)
+		if got := f.takeCalls(); got != "list" {
+			t.Errorf("calls after the wait = %s, want a list", got)
+		}
+	}, sweepOften)
 }
