@@ -24,9 +24,9 @@ func (s Step) callsGraph() bool {
 }
 
 // inBulk reports whether many mailboxes need the step at once: after a change of settings,
-// a sweep, or the end of their monitoring. Such steps start only when no others are
-// due: a new mailbox would otherwise wait 19 minutes behind 26,000 others. Once the renewal is due, the step
-// takes its place.
+// a sweep, or the end of their monitoring. Such steps start only when no others are due: a
+// new mailbox would otherwise wait 19 minutes behind 26,000 others. A step is no longer in
+// bulk once the renewal of its subscription is due, which it takes the place of.
 //
 // A creation that keeps failing is in bulk too: those of thousands of mailboxes on premises
 // would otherwise take the whole budget, and no step in bulk would ever start.

@@ -43,8 +43,7 @@ func (j *job) run(ctx context.Context) {
 	}
 	j.report(ctx, err)
 	_ = j.save(func(d *mailbox.Draft) { putSubscription(d, sub) })
-	created := sub.State == ooo.SubscriptionLive && sub.ID != before.ID
-	if created { // Graph has not announced what happened before
+	if sub.State == ooo.SubscriptionLive && sub.ID != before.ID { // Graph has not announced what happened before
 		j.cfg.ReadNow(j.id, ooo.SourceSubscription)
 	}
 }

@@ -101,13 +101,12 @@ func steps(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) (step
 	if m.ID.Unresolved() {
 		return nil
 	}
-	var wanted []string // resources
-	if m.Monitored() && want.Notification != "" {
-		wanted = want.Resources
-	}
-	removal := NotWanted
-	if !m.Monitored() {
-		removal = NotMonitored
+	wanted, removal := want.Resources, NotWanted
+	switch {
+	case !m.Monitored():
+		wanted, removal = nil, NotMonitored
+	case want.Notification == "":
+		wanted = nil
 	}
 	isLive := func(s ooo.Subscription) bool { return s.State == ooo.SubscriptionLive && s.ExpiresAt.After(now) }
 	covered := true

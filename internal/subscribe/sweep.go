@@ -171,8 +171,7 @@ func (s *Subscriber) list(ctx context.Context) (map[ooo.SubscriptionID]ooo.Graph
 		wait := pageInterval
 		switch {
 		case err != nil:
-			failures++
-			if failures == pageTries {
+			if failures++; failures == pageTries {
 				return listed, err
 			}
 			wait = schedule.Backoff(failures, time.Second, time.Minute)
