@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,16 +104,15 @@ func (c *Certificates) key(id string) *rsa.PrivateKey {
 	return c.keys[id]
 }
 
-// reload adds the keys that the files contain now, and returns the pair for new
-// subscriptions.
-func (c *Certificates) reload() *tls.Certificate {
+// reload adds the keys that the files contain now, and returns the pair for new subscriptions.
+func (c *Certificates) reload() (pair *tls.Certificate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, files := range c.pairs {
-		pair := files.Pair()
+	for _, files := range slices.Backward(c.pairs) { // ends with the first, asked once: its files may change now
+		pair = files.Pair()
 		c.keys[certificateID(pair.Leaf.Raw)] = pair.PrivateKey.(*rsa.PrivateKey) // see checkKey
 	}
-	return c.pairs[0].Pair()
+	return pair
 }
 
 // certificateID returns the id of a certificate, the same on all replicas: 22 characters.
