@@ -16,6 +16,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 )
 
 // object is an object of a JSON document.
@@ -40,9 +41,7 @@ const documentURL = "https://monitor.example/api/openapi.json"
 func readDocument(t *testing.T) document {
 	t.Helper()
 	var tree object
-	if err := json.Unmarshal([]byte(filetest.Read(t, "openapi.json")), &tree); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, json.Unmarshal([]byte(filetest.Read(t, "openapi.json")), &tree))
 	d := document{tree, map[string]operation{}, jsonschema.NewCompiler()}
 	shared := tree["components"].(object)["responses"].(object)
 	for path, methods := range tree["paths"].(object) {
@@ -62,9 +61,7 @@ func readDocument(t *testing.T) document {
 		}
 	}
 	d.compiler.AssertFormat()
-	if err := d.compiler.AddResource(documentURL, tree); err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, d.compiler.AddResource(documentURL, tree))
 	return d
 }
 

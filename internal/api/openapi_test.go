@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
@@ -30,9 +31,7 @@ func TestOpenAPIDocumentIsValid(t *testing.T) {
 		t.Errorf("openapi = %s, want 3.1", version)
 	}
 	schema, err := jsonschema.NewCompiler().Compile("testdata/oas31.json") // by the OpenAPI Initiative
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	if err := schema.Validate(d.tree); err != nil {
 		t.Errorf("openapi.json is not valid OpenAPI: %v", err)
 	}
@@ -220,9 +219,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 				t.Errorf("headers = %v, want nosniff, no-store and no banner", h)
 			}
 			target, err := url.Parse(tt.path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must.NoError(t, err)
 			o, ok := d.operations[tt.method+" "+emailParam.ReplaceAllString(target.Path, "/api/users/{email}")]
 			if !ok {
 				t.Fatalf("%s %s is not described", tt.method, tt.path)

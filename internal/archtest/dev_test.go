@@ -135,9 +135,8 @@ func TestDevStopsOnCtrlC(t *testing.T) {
 	w.write(t, "tools/go", "#!/bin/sh\necho \"go $$\" >>started\nexec sleep 1000\n")
 	w.write(t, "cmd/x.go", "package x // changed\n")
 	await.True(t, "the build starts", func() bool { return len(d.started()["go"]) == 1 })
-	if _, err := term.master.WriteString("\x03"); err != nil {
-		t.Fatal(err)
-	}
+	_, err := term.master.WriteString("\x03")
+	must.NoError(t, err)
 	if _ = d.cmd.Wait(); d.cmd.ProcessState.ExitCode() != 0 {
 		t.Errorf("exit code = %d, want 0; terminal shows %q", d.cmd.ProcessState.ExitCode(), term.screen.String())
 	}

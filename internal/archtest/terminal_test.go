@@ -54,7 +54,6 @@ func (term *terminal) answer(question, line string, echoed bool) {
 		settings, err := unix.IoctlGetTermios(int(term.master.Fd()), unix.TCGETS)
 		return err == nil && settings.Lflag&unix.ECHO != 0 == echoed && strings.Contains(term.screen.String(), question)
 	})
-	if _, err := fmt.Fprintln(term.master, line); err != nil {
-		term.t.Fatal(err)
-	}
+	_, err := fmt.Fprintln(term.master, line)
+	must.NoError(term.t, err)
 }

@@ -22,6 +22,7 @@ import (
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/mailbox"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/ownertest"
 	"outlook-monitor/internal/programtest"
@@ -125,9 +126,7 @@ var exampleURL = &url.URL{Scheme: "http", Host: "mediator.example"}
 func (f *fixture) mediator() *deliver.Mediator {
 	f.t.Helper()
 	m, err := deliver.NewMediator(deliver.MediatorConfig{URL: exampleURL, Transport: f})
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must.NoError(f.t, err)
 	return m
 }
 
@@ -208,9 +207,7 @@ func (f *fixture) recordState(name string, state ooo.State) {
 		f.deliver.BeginDelivery(d)
 		return nil
 	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must.NoError(f.t, err)
 }
 
 // delivery returns the recorded delivery of a user.

@@ -14,6 +14,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"outlook-monitor/internal/deliver"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -83,9 +84,7 @@ func newMediator(t *testing.T, base, token string, secrets ...string) *deliver.M
 	u, _ := url.Parse(base) // NewMediator refuses nil
 	m, err := deliver.NewMediator(deliver.MediatorConfig{
 		URL: u, Token: token, SigningSecrets: secrets, Transport: traced{deliver.NewTransport()}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return m
 }
 
@@ -130,9 +129,7 @@ func TestEachSecretSigns(t *testing.T) {
 	got := l.requests()[0]
 	for secret, want := range map[string]bool{firstSecret: true, secondSecret: true, "whsec_c29tZW9uZSBlbHNl": false} {
 		verifier, err := standardwebhooks.NewWebhook(secret)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		if err := verifier.Verify([]byte(got.body), got.header); (err == nil) != want {
 			t.Errorf("Verify with %s = %v, want verified %t", secret, err, want)
 		}

@@ -18,9 +18,8 @@ func newRedisEnv(t *testing.T, url string, n int) *env {
 	// Because of the beat of a dead replica, all wait before they take anything, so that
 	// they start balanced.
 	first := e.open(url)
-	if _, err := first.Round(t.Context(), "dead", store.Beat{Number: 1}); err != nil {
-		t.Fatal(err)
-	}
+	_, err := first.Round(t.Context(), "dead", store.Beat{Number: 1})
+	must.NoError(t, err)
 	for range n {
 		e.run(rand.Text(), e.open(url))
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -16,9 +17,7 @@ func FuzzDecoders(f *testing.F) {
 	f.Add("beat:x", "1 2 3 4 0")
 	f.Add("x", `{"hints":{"read\tid\t":{"nonce":"n"}},"waitName":"x","wait":"1 2"}`)
 	s, err := Open(Config{URL: "redis://127.0.0.1:1"})
-	if err != nil {
-		f.Fatal(err)
-	}
+	must.NoError(f, err)
 	f.Cleanup(s.Close)
 	f.Fuzz(func(t *testing.T, field, value string) {
 		ParseTable(map[string]string{field: value})

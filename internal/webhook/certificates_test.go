@@ -12,6 +12,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/certtest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/webhook"
 )
@@ -82,9 +83,7 @@ func TestExpiryWarning(t *testing.T) {
 		second := writePair(t, t.TempDir(), key2(), day)
 		certs, keys := []string{pair.cert, second.cert}, []string{pair.key, second.key}
 		certificates, err := webhook.NewCertificates(certs, keys, slog.New(slog.NewTextHandler(&out, nil)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.NoError(t, err)
 		await.Run(t, certificates.Run)
 		for _, tt := range []struct {
 			period       string

@@ -20,6 +20,7 @@ import (
 
 	"outlook-monitor/internal/certtest"
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/webhook"
 )
@@ -60,9 +61,7 @@ func loadCertificates(t testing.TB, pairs ...files) *webhook.Certificates {
 		certs, keys = append(certs, f.cert), append(keys, f.key)
 	}
 	c, err := webhook.NewCertificates(certs, keys, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return c
 }
 
@@ -77,13 +76,9 @@ func newEncrypter(t testing.TB, c *webhook.Certificates) encrypter {
 	t.Helper()
 	current := c.Current()
 	der, err := base64.StdEncoding.DecodeString(current.Base64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return encrypter{current.ID, parsed.PublicKey.(*rsa.PublicKey)}
 }
 
@@ -105,17 +100,13 @@ func (e encrypter) encrypt(t testing.TB, text string, before func(*plainContent)
 		before(p)
 	}
 	block, err := aes.NewCipher(p.secret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	cipher.NewCBCEncrypter(block, p.secret[:aes.BlockSize]).CryptBlocks(p.data, p.data)
 	p.data = p.data[:len(p.data)-p.cut]
 	mac := hmac.New(sha256.New, p.secret)
 	mac.Write(p.data)
 	wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, e.key, p.secret, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	encode := base64.StdEncoding.EncodeToString
 	fields := map[string]any{
 		"data": encode(p.data), "dataKey": encode(wrapped), "dataSignature": encode(mac.Sum(nil)),

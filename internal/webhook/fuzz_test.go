@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/filetest"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -25,9 +26,7 @@ func fuzzKey(t testing.TB) *rsa.PrivateKey {
 	t.Helper()
 	block, _ := pem.Decode([]byte(filetest.Read(t, "testdata/fuzz-key.pem")))
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return key.(*rsa.PrivateKey)
 }
 

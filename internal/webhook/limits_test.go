@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
 )
@@ -82,9 +83,7 @@ func TestMemoryOfBodies(t *testing.T) {
 		return head + strings.Repeat(part+",", (4<<20-len(head)-len(tail))/(len(part)+1)-1) + part + tail
 	}
 	genuine, err := json.Marshal(changeItem(ann))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	send(h, webhook.NotificationPath, collection(t, changeItem(ann))) // the first request allocates more
 	for name, body := range map[string]string{
 		"tokens that are objects":          fill(`{"value":[{"changeType":"x"}],"validationTokens":[`, "{}", "]}"),

@@ -19,6 +19,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"outlook-monitor/internal/await"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/webhook"
 )
 
@@ -152,9 +153,7 @@ func (l *loginEndpoint) token(t testing.TB, version string, edits ...func(*token
 	token := jwt.NewWithClaims(s.method, s.claims)
 	maps.Copy(token.Header, s.header)
 	signed, err := token.SignedString(s.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return signed
 }
 

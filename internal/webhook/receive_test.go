@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"outlook-monitor/internal/api"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
@@ -136,9 +137,7 @@ func collection(t testing.TB, items ...any) string { return collectionWith(t, ni
 func collectionWith(t testing.TB, tokens any, items ...any) string {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"value": items, "validationTokens": tokens})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.NoError(t, err)
 	return string(body)
 }
 
