@@ -70,7 +70,7 @@ func TestPrintedSettings(t *testing.T) {
 	must.NoError(t, err)
 	bearer := http.Header{"Authorization": {"Bearer " + token}}
 	users := set["GRAPH_ENDPOINT"] + "/v1.0/users/"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		url    string
 		status int
 		part   string // of the answer
@@ -79,8 +79,7 @@ func TestPrintedSettings(t *testing.T) {
 		"unknown user": {users + "user0003@fabrikam.example/mailboxSettings/automaticRepliesSetting", 404, `"error"`},
 		"not granted":  {users + "user0002@fabrikam.example", 403, "Authorization_RequestDenied"},
 		"control API":  {set["control API"] + "/users/user0001@fabrikam.example", 200, "user0001@fabrikam.example"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			status, body := ask(t, client, "GET", tt.url, bearer, "")
 			if status != tt.status || !strings.Contains(body, tt.part) {
@@ -135,7 +134,7 @@ func TestErrors(t *testing.T) {
 	for _, file := range []string{invalid, invalid + ".key"} {
 		filetest.Write(t, file, "no PEM")
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		args  []string
 		part  string // of the error
 		usage bool
@@ -151,8 +150,7 @@ func TestErrors(t *testing.T) {
 		"missing directory":        {[]string{"--ca-file", filepath.Join(invalid+".d", "ca.pem")}, "no such file", false},
 		"invalid address":          {[]string{"--addr=256.0.0.1:1"}, "listen for Graph", false},
 		"invalid control address":  {[]string{"--control-addr=256.0.0.1:1"}, "listen for control", false},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			err := start(t.Context(), io.Discard, tt.args...)
 			if err == nil || errors.Is(err, errUsage) != tt.usage || !strings.Contains(err.Error(), tt.part) {

@@ -97,13 +97,13 @@ func TestUsersAddedAgain(t *testing.T) {
 	for range 2 {
 		tb.wantStatus(http.StatusAccepted, "POST", "/api/users", `{"emails":["`+one+`","`+many+`"]}`)
 	}
-	tb.eventually("the users are covered", func() bool { return tb.covered()[users[0].ID] == 1 && tb.covered()[users[1].ID] == 1 })
+	tb.eventually("the users are covered", func() bool { return tb.sim.Covered()[users[0].ID] == 1 && tb.sim.Covered()[users[1].ID] == 1 })
 	tb.sim.ClearFaults()
 	tb.wantStatus(http.StatusOK, "PUT", "/api/users/"+one, "")
 	tb.wantStatus(http.StatusAccepted, "POST", "/api/users", `{"emails":["`+many+`"]}`)
 	for _, user := range users {
 		must.NoError(t, tb.sim.DeleteUser(user.ID))
 		created := tb.sim.AddUser(graphsim.User{UserPrincipalName: user.UserPrincipalName})
-		tb.eventually("the new mailbox is monitored", func() bool { return tb.covered()[created.ID] == 1 })
+		tb.eventually("the new mailbox is monitored", func() bool { return tb.sim.Covered()[created.ID] == 1 })
 	}
 }

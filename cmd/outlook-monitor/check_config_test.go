@@ -3,7 +3,6 @@ package main_test
 import (
 	"maps"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -21,9 +20,8 @@ func TestCheckConfig(t *testing.T) {
 	tb.env["MEDIATOR_URL"], tb.env["NGROK_AGENT_URL"], tb.env["MONITOR_TOKEN"] = other, other, "monitor-secret"
 	tb.env["LISTEN_ADDR"] = strings.TrimPrefix(other, "http://") // in use, as if the service were running
 	tb.env["CLIENT_STATE_KEY"], tb.env["AZURE_CLIENT_SECRET"] = "", "client-secret"
-	junk := filepath.Join(t.TempDir(), "junk.pem")
-	filetest.Write(t, junk, "junk")
-	tests := map[string]struct {
+	junk := filetest.Temp(t, "junk.pem", "junk")
+	for name, tt := range map[string]struct {
 		env  map[string]string
 		args []string
 		code int
@@ -42,8 +40,7 @@ func TestCheckConfig(t *testing.T) {
 		"mistake that another variable hides": {map[string]string{
 			"OTEL_EXPORTER_OTLP_HEADERS": "monitor-secret", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=b",
 		}, []string{"--otel-exporter-otlp-endpoint=" + other}, 0, []string{`(?m)^OTEL_EXPORTER_OTLP_ENDPOINT +http://127\.0\.0\.1:\d+ +flag$`}},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			tb := tb.in(t)
 			maps.Copy(tb.env, tt.env)

@@ -7,7 +7,7 @@ import (
 )
 
 func TestCompletion(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		line string
 		want []string // all completions
 	}{
@@ -22,8 +22,7 @@ func TestCompletion(t *testing.T) {
 		"flag of the parent command": {"users list --js", []string{"--json"}},
 		"value":                      {"serve --tls-cert-file ", nil},
 		"address":                    {"users show ann", nil},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			tb := &testbed{t: t, env: map[string]string{"COMP_LINE": "outlook-monitor " + tt.line}} // as a shell sets it
 			out, _ := tb.run(0, "")

@@ -23,7 +23,7 @@ func TestHTTPContract(t *testing.T) {
 	load.waitDelivered()
 	email := load.users[0].UserPrincipalName
 	const form, plain = "application/json", "text/plain"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		method, path, contentType, body string
 		status                          int
 		answer                          string // part of the body; empty: only the status matters
@@ -56,8 +56,7 @@ func TestHTTPContract(t *testing.T) {
 		"forged item":                   {"POST", "/graph/notifications", form, `{"value":[{"subscriptionId":"x","clientState":"x","changeType":"updated"}]}`, 202, ""},
 		"notification that is not JSON": {"POST", "/graph/notifications", form, `{`, 400, ""},
 		"wrong method for Graph":        {"GET", "/graph/notifications", "", "", 405, ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			status, answer := tb.ask(tt.method, tt.path, tt.contentType, tt.body)
 			if status != tt.status || !strings.Contains(answer, tt.answer) {

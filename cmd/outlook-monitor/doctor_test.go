@@ -101,7 +101,7 @@ func TestDoctorFailures(t *testing.T) {
 	foreign.Do("HSET", "om:{om}:owners", "fingerprint", "other")
 	lacking := newTestbed(t, "", graphsim.Config{Seed: 65, Roles: []string{"User.Read.All", "Calendars.Read"}})
 	filetest.Write(t, tb.env["SSL_CERT_FILE"], string(slices.Concat(tb.sim.CAPEM(), lacking.sim.CAPEM())))
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		env   map[string]string
 		fault graphsim.Fault
 		args  []string
@@ -116,8 +116,7 @@ func TestDoctorFailures(t *testing.T) {
 		"Redis of another app":  {env: map[string]string{"REDIS_URL": foreign.URL()}, check: "Redis", want: "another tenant, app or Graph → use another Redis or database number"},
 		"PRIVATE_ADDR in use":   {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(tb.base, "http://127.0.0.1"), "PRIVATE_ADDR": strings.TrimPrefix(tb.base, "http://")}, check: "listen address", want: "choose another PRIVATE_ADDR"},
 		"untrusted Redis":       {env: map[string]string{"REDIS_URL": tlsRedis.URL()}, check: "Redis", want: "does not trust the certificate"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			tb := tb.in(t)
 			maps.Copy(tb.env, tt.env)

@@ -23,7 +23,7 @@ func TestHealth(t *testing.T) {
 	_, port, _ := net.SplitHostPort(plainAddr)
 	const closed = "127.0.0.1:1"
 	type vars = map[string]string
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		env   vars
 		flag  string
 		fails string // empty: alive
@@ -37,8 +37,7 @@ func TestHealth(t *testing.T) {
 		"flag":              {vars{"LISTEN_ADDR": closed, "PRIVATE_ADDR": closed}, plainAddr, ""},
 		"nobody listens":    {vars{"LISTEN_ADDR": closed}, "", "does not answer at " + closed},
 		"wrong address":     {vars{"LISTEN_ADDR": "x"}, "", "LISTEN_ADDR is"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			c := healthCmd{ListenAddr: tt.flag}
 			err := c.Run(t.Context(), func(name string) string { return tt.env[name] })

@@ -12,7 +12,7 @@ func TestURLsForGraph(t *testing.T) {
 	settings := func(tunnel config.TunnelKind, url string) config.Settings {
 		return config.Settings{Tunnel: config.Tunnel{Kind: tunnel}, PublicURL: config.NewURL(url)}
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		settings config.Settings
 		opened   string // by the tunnel; empty: not open
 		want     *subscribe.URLs
@@ -23,8 +23,7 @@ func TestURLsForGraph(t *testing.T) {
 			&subscribe.URLs{Notification: "https://a.example/graph/notifications", Lifecycle: "https://a.example/graph/lifecycle"}},
 		"URL with a path": {settings(config.NoTunnel, "https://a.example/om%2F1"), "",
 			&subscribe.URLs{Notification: "https://a.example/om%2F1/graph/notifications", Lifecycle: "https://a.example/om%2F1/graph/lifecycle"}},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			public := newPublicURL(tt.settings)
 			if tt.opened != "" {

@@ -76,7 +76,7 @@ func TestTokenRenewal(t *testing.T) {
 
 func TestDoctorLogsInToAzureManagedRedis(t *testing.T) {
 	tb := newManagedRedis(t, time.Hour)
-	tests := []struct {
+	for _, tt := range []struct {
 		name, auth, secret string
 		denied             bool
 		want               string
@@ -85,8 +85,7 @@ func TestDoctorLogsInToAzureManagedRedis(t *testing.T) {
 		{name: "no access policy", auth: "entra", denied: true, want: "Microsoft Entra Authentication > Select member"},
 		{name: "wrong secret", auth: "entra", secret: "wrong", want: "failed: the client secret is wrong (AADSTS7000215)"},
 		{name: "access key", auth: "url", want: "set REDIS_AUTH=entra"},
-	}
-	for _, tt := range tests {
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tb.env["REDIS_AUTH"] = tt.auth
 			tb.env["AZURE_CLIENT_SECRET"] = cmp.Or(tt.secret, graphsim.DefaultClientSecret)

@@ -164,7 +164,7 @@ func TestRedisOutage(t *testing.T) {
 	removed := func(i int) func() bool {
 		return func() bool {
 			status, _ := tb.get("/api/users/" + load.users[i].UserPrincipalName)
-			return status == http.StatusNotFound && tb.covered()[load.users[i].ID] == 0
+			return status == http.StatusNotFound && tb.sim.Covered()[load.users[i].ID] == 0
 		}
 	}
 	server.Kill()

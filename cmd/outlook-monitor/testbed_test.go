@@ -143,11 +143,7 @@ func (tb *testbed) users(code int, input string, args ...string) (stdout, stderr
 
 func (tb *testbed) eventually(what string, done func() bool) {
 	tb.t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			tb.t.Fatalf("not true within 3 minutes: %s", what)
-		}
-	}
+	await.Within(tb.t, 3*time.Minute, what, done)
 }
 
 func (tb *testbed) ask(method, path, contentType, body string) (status int, answer string) {
@@ -202,15 +198,6 @@ func (tb *testbed) waitForMetrics(want ...string) {
 func (tb *testbed) requireToken(token string) {
 	tb.env["MONITOR_TOKEN"] = token
 	tb.mediator.SetMonitorURL(strings.Replace(tb.base, "http://", "http://mediator:"+token+"@", 1))
-}
-
-// covered counts the live subscriptions by user id.
-func (tb *testbed) covered() map[string]int {
-	n := map[string]int{}
-	for _, sub := range tb.sim.Subscriptions() {
-		n[sub.UserID]++
-	}
-	return n
 }
 
 // stopMonitoring makes the mediator remove an address and stop its monitoring.

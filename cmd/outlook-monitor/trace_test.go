@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -175,8 +174,8 @@ func TestTraces(t *testing.T) {
 	t.Parallel()
 	collected := &spanCollector{}
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 21})
-	tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], tb.env["OTEL_BSP_SCHEDULE_DELAY"] = filepath.Join(t.TempDir(), "endpoint"), "50"
-	filetest.Write(t, tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"], programtest.Serve(t, collected))
+	tb.env["OTEL_EXPORTER_OTLP_ENDPOINT_FILE"] = filetest.Temp(t, "endpoint", programtest.Serve(t, collected))
+	tb.env["OTEL_BSP_SCHEDULE_DELAY"] = "50"
 	tb.env["MEDIATOR_TOKEN"] = "mediator-token"
 	load := newWorkload(tb, 2)
 	p := load.startCovered()

@@ -81,10 +81,10 @@ func TestOperatorPage(t *testing.T) {
 	b.waitForText("dialog .wrong", "not in the directory")
 	b.do(chromedp.SetValue("#emails", "zoe.adams@contoso.example"), chromedp.Click("dialog .primary"))
 	b.waitForText("h1", "Zoe Adams")
-	tb.eventually("Zoe is covered", func() bool { return len(tb.covered()) == 5 })
+	tb.eventually("Zoe is covered", func() bool { return len(tb.sim.Covered()) == 5 })
 	b.do(chromedp.Click("#remove"), chromedp.WaitVisible("#sure"), chromedp.Click("#sure"))
 	b.waitForText("#range", "of 4")
-	tb.eventually("Zoe's subscription is deleted", func() bool { return len(tb.covered()) == 4 })
+	tb.eventually("Zoe's subscription is deleted", func() bool { return len(tb.sim.Covered()) == 4 })
 	b.until("the feed has the removal", `[...document.querySelectorAll("#feed li")].some((li) => /Zoe Adams[^]*monitoring stopped/.test(li.innerText))`)
 	b.do(chromedp.Click("#add"), chromedp.WaitVisible("#emails"),
 		chromedp.SetValue("#emails", "absent@contoso.example, away@contoso.example"), chromedp.Click("dialog .primary"))

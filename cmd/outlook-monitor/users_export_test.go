@@ -68,8 +68,7 @@ func TestImportReportsBadLines(t *testing.T) {
 		lines = slices.Insert(lines, i-1, bad[i])
 	}
 	lines = append(lines, "", strings.Repeat("x", 100_000)) // without a newline
-	file := filepath.Join(t.TempDir(), "users")
-	filetest.Write(t, file, "\ufeff"+strings.Join(lines, "\r\n"))
+	file := filetest.Temp(t, "users", "\ufeff"+strings.Join(lines, "\r\n"))
 
 	answer, stderr := tb.users(1, "", "--json", "import", "--file", file)
 	var report struct {
@@ -127,7 +126,7 @@ func TestUsersErrors(t *testing.T) {
 	foreign := answers(`{"results":[]}`)
 	absent := "http://" + programtest.FreeAddress(t)
 	const one = `{"email":"ann@contoso.example"}`
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		server, input string
 		args          []string
 		want          string
@@ -141,8 +140,7 @@ func TestUsersErrors(t *testing.T) {
 		"list over http instead of TLS": {strings.Replace(tb.sim.URL(), "https:", "http:", 1), "", []string{"list"}, "speaks TLS: use https://"},
 		"import of a missing file":      {foreign, "", []string{"import", "--file", filepath.Join(dir, "none")}, "read the users"},
 		"import of a directory":         {foreign, "", []string{"import", "--file", dir}, "read the users"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			tb.env["OUTLOOK_MONITOR_URL"] = tt.server
 			if _, stderr := tb.users(1, tt.input, tt.args...); !strings.Contains(stderr, tt.want) {

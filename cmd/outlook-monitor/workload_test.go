@@ -65,7 +65,7 @@ func (l *workload) waitDelivered() {
 
 // coveredOnce reports whether each user has exactly one live subscription.
 func (l *workload) coveredOnce() bool {
-	covered := l.covered()
+	covered := l.sim.Covered()
 	for _, u := range l.users {
 		if covered[u.ID] != 1 {
 			return false
@@ -91,12 +91,11 @@ func (l *workload) waitSettled() {
 
 func TestRedisTopologies(t *testing.T) {
 	t.Parallel()
-	kinds := map[string]func(t *testing.T) string{
+	for name, url := range map[string]func(t *testing.T) string{
 		"Cluster":  func(t *testing.T) string { return redistest.StartCluster(t).URL() },
 		"Sentinel": func(t *testing.T) string { return redistest.StartSentinel(t).URL() },
 		"embedded": func(*testing.T) string { return "" },
-	}
-	for name, url := range kinds {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tb := newTestbed(t, url(t), graphsim.Config{Seed: 9})

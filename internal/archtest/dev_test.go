@@ -158,15 +158,14 @@ func TestDevWithRealTenant(t *testing.T) {
 }
 
 func TestDevUsageErrors(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		args []string
 		want string
 	}{
 		"unknown tunnel":       {[]string{"--tunnel", "tailscale"}, "--tunnel is tailscale: write ngrok or agent"},
 		"tunnel without value": {[]string{"--tunnel"}, "--tunnel needs ngrok or agent"},
 		"no tenant":            {[]string{"--real"}, "AZURE_TENANT_ID"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDevSandbox(t).dev(t, nil, tt.args...)
 			_ = d.cmd.Wait()

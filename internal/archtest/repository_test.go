@@ -83,10 +83,7 @@ func (r repository) packages() []string {
 func (f source) imports() []string {
 	var all []string
 	for _, spec := range f.ast.Imports {
-		name, err := strconv.Unquote(spec.Path.Value)
-		if err == nil {
-			all = append(all, name)
-		}
+		all = append(all, strings.Trim(spec.Path.Value, `"`))
 	}
 	return all
 }

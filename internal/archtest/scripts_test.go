@@ -90,7 +90,7 @@ func TestRunWithoutTerminal(t *testing.T) {
 		maps.Copy(all, more)
 		return all
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		env     map[string]string
 		missing string            // part of the error; "": the service starts
 		want    map[string]string // the service's environment
@@ -106,8 +106,7 @@ func TestRunWithoutTerminal(t *testing.T) {
 		"LISTEN_ADDR on all addresses, no token":   {with(map[string]string{"LISTEN_ADDR": ":8080"}), "MONITOR_TOKEN,", nil},
 		"PORT set by the platform, no token":       {with(map[string]string{"PORT": "5000"}), "MONITOR_TOKEN,", nil},
 		"private routes on loopback need no token": {with(map[string]string{"PORT": "5000", "PRIVATE_ADDR": "127.0.0.1:1"}), "", with(map[string]string{"PORT": "5000", "PRIVATE_ADDR": "127.0.0.1:1", "PUBLIC_URL": "", "REDIS_URL": ""})},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newSandbox(t, "scripts/run")
 			cmd := w.command(tt.env, "--log-level", "debug")
@@ -188,13 +187,12 @@ func TestHerokuStart(t *testing.T) {
 	if !ok {
 		t.Fatalf("the script does not end with %q", last)
 	}
-	tests := map[string]struct{ given, want string }{
+	for name, tt := range map[string]struct{ given, want string }{
 		"Heroku's URL":         {"rediss://:pw@host:6380", "rediss://:pw@host:6380?skip_verify=true"},
 		"explicit skip_verify": {"rediss://host:6380?skip_verify=false", "rediss://host:6380?skip_verify=false"},
 		"without TLS":          {"redis://host:6379", "redis://host:6379"},
 		"not set":              {"", ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command("sh", "-euc", script+`printf %s "$REDIS_URL"`)
 			cmd.Env = []string{"REDIS_URL=" + tt.given}

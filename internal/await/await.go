@@ -15,9 +15,15 @@ const Timeout = 30 * time.Second
 // True waits until holds returns true; what describes that for the failure message.
 func True(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(Timeout); !holds(); time.Sleep(2 * time.Millisecond) {
+	Within(t, Timeout, what, holds)
+}
+
+// Within is like True with another timeout. It asks less often if that is longer.
+func Within(t testing.TB, timeout time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(timeout); !holds(); time.Sleep(timeout / 15_000) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not true within %v: %s", Timeout, what)
+			t.Fatalf("not true within %v: %s", timeout, what)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestRoles(t *testing.T) {
 }
 
 func TestQuantile(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		all     []float64
 		q, want float64
 	}{
@@ -42,8 +42,7 @@ func TestQuantile(t *testing.T) {
 		"maximum":                        {[]float64{2, 9, 4}, 1, 9},
 		"minimum":                        {[]float64{2, 9, 4}, 0, 2},
 		"p90":                            {[]float64{1, 1, 1, 1, 1, 1, 1, 1, 1, 5}, 0.9, 1},
-	}
-	for name, tt := range tests {
+	} {
 		if got := quantile(tt.all, tt.q); got != tt.want {
 			t.Errorf("%s: quantile = %v, want %v", name, got, tt.want)
 		}

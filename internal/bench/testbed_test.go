@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/must"
@@ -147,11 +148,7 @@ const (
 
 func (tb *testbed) eventually(what string, done func() bool) {
 	tb.t.Helper()
-	for deadline := time.Now().Add(timeout + time.Duration(len(tb.graph.users))*timeoutPerUser); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			tb.t.Fatalf("timeout: %s", what)
-		}
-	}
+	await.Within(tb.t, timeout+time.Duration(len(tb.graph.users))*timeoutPerUser, what, done)
 }
 
 // metric returns a metric of a replica, added up over its labels. The name may include them.

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -254,8 +253,7 @@ func TestStorageFailureIsLogged(t *testing.T) {
 }
 
 func TestInvalidCAFile(t *testing.T) {
-	noCertificate := filepath.Join(t.TempDir(), "ca.pem")
-	filetest.Write(t, noCertificate, "no certificate")
+	noCertificate := filetest.Temp(t, "ca.pem", "no certificate")
 	for _, path := range []string{noCertificate, noCertificate + ".none"} {
 		if _, err := certs.NewACME(certs.ACMEConfig{CAFile: path}); err == nil {
 			t.Errorf("NewACME with %s = nil, want an error", path)

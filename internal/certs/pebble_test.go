@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"net"
-	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -54,10 +53,10 @@ func startACMEServer(t *testing.T, port int) *acmeServer {
 		if !process.Alive() {
 			t.Fatal("the ACME server exited")
 		}
-		status, _ := get(t, client, a.directory)
+		status, _ := programtest.Get(t, client, a.directory)
 		return status > 0
 	})
-	if _, root := get(t, client, "https://"+management+"/roots/0"); !a.roots.AppendCertsFromPEM([]byte(root)) {
+	if _, root := programtest.Get(t, client, "https://"+management+"/roots/0"); !a.roots.AppendCertsFromPEM([]byte(root)) {
 		t.Fatal("the ACME server returned no root certificate")
 	}
 	return a
@@ -73,12 +72,4 @@ func (a *acmeServer) start(t *testing.T, name string, args ...string) *programte
 	cmd := exec.Command(strings.TrimSpace(string(path)), args...)
 	cmd.Env = []string{"PEBBLE_VA_NOSLEEP=1"}
 	return a.log.Start(cmd)
-}
-
-// get returns the answer to a GET, or status 0 and the error.
-func get(t *testing.T, client *http.Client, url string) (status int, body string) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	must.NoError(t, err)
-	return programtest.Send(client, request)
 }

@@ -112,7 +112,7 @@ func TestZeroSecret(t *testing.T) {
 }
 
 func TestURLsPrintNoPasswords(t *testing.T) {
-	tests := map[string]struct{ url, want string }{
+	for name, tt := range map[string]struct{ url, want string }{
 		"no password":                     {"https://h:8443/path", "https://h:8443/path"},
 		"password":                        {"redis://u:" + password + "@h:6379/0", "redis://u:xxxxx@h:6379/0"},
 		"password without a user":         {"redis://:" + password + "@h:6379", "redis://:xxxxx@h:6379"},
@@ -131,8 +131,7 @@ func TestURLsPrintNoPasswords(t *testing.T) {
 		"not a URL":                       {password, "[redacted]"},
 		"invalid escape":                  {"http://h/%zz" + password, "[redacted]"},
 		"no scheme":                       {"//:" + password + "@h", "//:xxxxx@h"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			u := config.NewURL(tt.url)
 			if got := u.String(); got != tt.want {

@@ -69,7 +69,7 @@ func TestValues(t *testing.T) {
 	encryption := env{"ENCRYPTION_CERT_FILE": rsaCert + " , " + rsaCert, "ENCRYPTION_KEY_FILE": rsaKey + "," + rsaKey}
 	withData := "/users/{id}/mailFolders('inbox')/messages,/users/{id}/contacts,/users/{id}/messages?$filter=isRead eq false," +
 		"/users/{id}/events?$filter=x&%24Select=id,/users/{id}/chats?$select=id"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		env         env
 		field, want string
 	}{
@@ -127,8 +127,7 @@ func TestValues(t *testing.T) {
 		"managed identity, older platform":  {withoutSecret.with("MSI_ENDPOINT", "x"), "Graph.Credential", "managed identity"},
 		"managed identity turned on":        {withoutSecret.with("AZURE_MANAGED_IDENTITY", "on"), "Graph.Credential", "managed identity"},
 		"managed identity without ids":      {noIDs, "Graph.Credential", "managed identity"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			if got := field(settings(t, required().and(tt.env)), tt.field); got != tt.want {
 				t.Errorf("%s with %v = %s, want %s", tt.field, tt.env, got, tt.want)
@@ -172,7 +171,7 @@ func TestOldVariables(t *testing.T) {
 }
 
 func TestWhenTokenIsRequired(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		env      env
 		required bool
 	}{
@@ -188,8 +187,7 @@ func TestWhenTokenIsRequired(t *testing.T) {
 		"all addresses with a token":      {env{"MONITOR_TOKEN": "sixteen-letters-"}, false},
 		"loopback with a short token":     {env{"LISTEN_ADDR": "127.0.0.1:8080", "MONITOR_TOKEN": "t"}, false},
 		"all addresses, anonymous":        {env{"ALLOW_ANONYMOUS": "true"}, false},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			found := mistakes(t, required().with("MONITOR_TOKEN", "").and(tt.env))
 			if _, required := found["MONITOR_TOKEN"]; required != tt.required || len(found) > 1 {

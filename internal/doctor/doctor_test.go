@@ -105,7 +105,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestPermissions(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		roles         []string
 		resources     string
 		user          string
@@ -127,8 +127,7 @@ func TestPermissions(t *testing.T) {
 		"subscription shows what is granted":        {roles: []string{"User.Read.All"}, user: ann, subscribe: true, status: doctor.OK, found: "RBAC for Applications"},
 		"user unknown":                              {roles: []string{"User.Read.All", "Calendars.Read"}, user: "bob@contoso.example", status: doctor.Failed, found: "missing: MailboxSettings.Read"},
 		"unreadable token":                          {unreadable: true, status: doctor.Skipped, found: "can't be read"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.graph.grant.Roles, f.env["SUBSCRIPTION_RESOURCES"], f.cfg.User, f.cfg.Subscribe = tt.roles, tt.resources, tt.user, tt.subscribe
@@ -142,7 +141,7 @@ func TestPermissions(t *testing.T) {
 }
 
 func TestMailboxAndSubscription(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		arrange               func(*fixture)
 		mailbox, subscription doctor.Status
 		found, remedy         string // of the mailbox unless that is ok, then of the subscription
@@ -161,8 +160,7 @@ func TestMailboxAndSubscription(t *testing.T) {
 		"deletion fails":                       {func(f *fixture) { f.graph.remove = errAny }, doctor.OK, doctor.Warning, "not deleted", "wait until it expires"},
 		"PUBLIC_URL unreachable from here too": {func(f *fixture) { f.graph.create, f.env["PUBLIC_URL"] = ooo.ErrHandshake, "http://127.0.0.1:1" }, doctor.OK, doctor.Failed, "could not reach PUBLIC_URL", "fix public URL first"},
 		"already deleted":                      {func(f *fixture) { f.graph.remove = ooo.ErrSubscriptionGone }, doctor.OK, doctor.OK, "created one", ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.cfg.User, f.cfg.Subscribe = ann, true
@@ -185,7 +183,7 @@ func TestListenAddress(t *testing.T) {
 	restricted := http.NewServeMux()
 	restricted.Handle("/graph/", reply{status: http.StatusForbidden})
 	restricted.Handle("/", serve)
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		err           error
 		listener      string // URL of the program that listens; empty: the service
 		status        doctor.Status
@@ -199,8 +197,7 @@ func TestListenAddress(t *testing.T) {
 		"service running":                    {syscall.EADDRINUSE, "", doctor.OK, "the service runs at", "", doctor.OK},
 		"another program":                    {syscall.EADDRINUSE, programtest.Serve(t, http.NotFoundHandler()), doctor.Failed, "another program", "stop it", doctor.Skipped},
 		"service restricted by PUBLIC_ALLOW": {syscall.EADDRINUSE, programtest.Serve(t, restricted), doctor.OK, "the service runs at", "", doctor.OK},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.cfg.Listen = func(context.Context) (func(), error) {

@@ -47,7 +47,7 @@ func TestMediatorResponses(t *testing.T) {
 	const login, cannotTell, manual = "https://login.example/", "can't tell whether it has /api/setstatus", "users show EMAIL"
 	page, absent := reply{status: 200, body: "VMO"}, reply{status: 404, body: "Cannot OPTIONS"}
 	all := func(r reply) [3]reply { return [3]reply{r, r, r} }
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		replies       [3]reply // to GET /, to OPTIONS /api/setstatus, to OPTIONS of a path that does not exist
 		status        doctor.Status
 		found, remedy string
@@ -83,8 +83,7 @@ func TestMediatorResponses(t *testing.T) {
 		"HTTPS port of Apache":                      {all(reply{400, "", "You're speaking plain HTTP to an SSL-enabled server port."}), doctor.Failed, "speaks TLS", "https://"},
 		"connection closed":                         {[3]reply{page, {}, absent}, doctor.Warning, "no answer to OPTIONS /api/setstatus", manual},
 		"connection closed for unknown paths":       {[3]reply{page, {405, "", ""}, {}}, doctor.Warning, cannotTell, manual},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.env["MEDIATOR_URL"] = programtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -65,7 +65,7 @@ func TestPublicURLSettings(t *testing.T) {
 	service := newFixture(t).env["PUBLIC_URL"]
 	agent := programtest.Serve(t, reply{200, "Content-Type: application/json", `{"tunnels":[{"public_url":"` + service + `","config":{"addr":"127.0.0.1:0"}}]}`})
 	stripping := programtest.Serve(t, http.StripPrefix("/app", serve))
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		env           map[string]string
 		status        doctor.Status
 		found, remedy string
@@ -85,8 +85,7 @@ func TestPublicURLSettings(t *testing.T) {
 			doctor.Warning, "PUBLIC_ALLOW excludes this machine", "--subscribe", doctor.OK},
 		"no certificate from ACME yet": {map[string]string{"PUBLIC_URL": "https://monitor.example.com", "ACME_DOMAINS": "monitor.example.com"},
 			doctor.Skipped, "only the running service has the certificate", "", doctor.Skipped},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.cfg.User, f.cfg.Subscribe = ann, true

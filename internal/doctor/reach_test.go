@@ -43,7 +43,7 @@ func TestConnections(t *testing.T) {
 	plain := newFixture(t).env["PUBLIC_URL"]
 	silent := httptest.NewUnstartedServer(nil) // listens, but never responds
 	t.Cleanup(func() { _ = silent.Listener.Close() })
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		url           string
 		trust         *httptest.Server
 		status        doctor.Status
@@ -62,8 +62,7 @@ func TestConnections(t *testing.T) {
 		"no response":                    {"https://" + silent.Listener.Addr().String(), good, doctor.Failed, "does not answer in time", "firewall", "open the port"},
 		"handshake refused":              {refusing.URL, refusing, doctor.Failed, "refuses the TLS handshake", "let this machine reach it", "proxy's log"},
 		"connection closed":              {aborting.URL, aborting, doctor.Failed, "closes the connection", "let this machine reach it", "proxy's log"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)

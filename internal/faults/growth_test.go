@@ -67,7 +67,7 @@ func (g growth) verdict() string {
 }
 
 func TestGrowth(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		processes, samples int
 		perHour            float64
 		want               string
@@ -76,8 +76,7 @@ func TestGrowth(t *testing.T) {
 		"noise and different levels":      {4, 10, 0, flat},
 		"small leak in a long process":    {1, 600, 12, grows},
 		"two processes with four samples": {2, 4, 100, tooShort},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, 2))
 			var processes []*samples

@@ -96,10 +96,7 @@ func (tb *testbed) problems() (all []violation) {
 // subscriptionProblems lists users without exactly one subscription in Graph, and
 // subscriptions of users who are not monitored.
 func (tb *testbed) subscriptionProblems() (problems []string) {
-	n := map[string]int{}
-	for _, sub := range tb.sim.Subscriptions() {
-		n[sub.UserID]++
-	}
+	n := tb.sim.Covered()
 	for _, u := range tb.monitored {
 		if n[u.ID] != 1 {
 			problems = append(problems, fmt.Sprintf("user %s has %d subscriptions", u.ID, n[u.ID]))

@@ -36,9 +36,7 @@ func (r *replica) signal(s syscall.Signal) { _ = r.Signal(s) }
 
 // get returns the answer to a GET, or status 0 and the error.
 func (r *replica) get(path string) (status int, body string) {
-	request, err := http.NewRequest(http.MethodGet, "http://"+r.addr+path, nil)
-	must.NoError(r.t, err)
-	return programtest.Send(client, request)
+	return programtest.Get(r.t, client, "http://"+r.addr+path)
 }
 
 // ready reports whether /readyz answers 200.

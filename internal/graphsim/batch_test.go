@@ -54,7 +54,7 @@ func TestInvalidBatch(t *testing.T) {
 	for i := range many {
 		many[i] = get(fmt.Sprint(i), "/users/x")
 	}
-	tests := map[string]any{
+	for name, body := range map[string]any{
 		"21 requests":        map[string]any{"requests": many},
 		"no requests":        map[string]any{"requests": []any{}},
 		"duplicate id":       map[string]any{"requests": []any{get("1", "/users/x"), get("1", "/users/y")}},
@@ -65,8 +65,7 @@ func TestInvalidBatch(t *testing.T) {
 		"unknown dependency": map[string]any{"requests": []any{map[string]any{"id": "1", "method": "GET", "url": "/users/x", "dependsOn": []string{"2"}}}},
 		"no JSON":            "{",
 		"id is a number":     `{"requests":[{"id":1,"method":"GET","url":"/users/x"}]}`,
-	}
-	for name, body := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f.graph("POST", "/$batch", body).want(t, 400, "BadRequest")
 		})
@@ -89,7 +88,7 @@ func TestCompressedBatch(t *testing.T) {
 		return compressed.Bytes()
 	}
 	body := encode(map[string]any{"requests": []any{get("1", "/users/"+u.ID)}})
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		encoding string
 		body     []byte
 		status   int
@@ -98,8 +97,7 @@ func TestCompressedBatch(t *testing.T) {
 		"invalid gzip":        {"gzip", body, 400},
 		"other encoding":      {"br", body, 415},
 		"5 MiB, uncompressed": {"gzip", compress(make([]byte, 5<<20)), 413},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			header := f.header()
 			header.Set("Content-Encoding", tt.encoding)

@@ -14,7 +14,7 @@ func TestControlAPI(t *testing.T) {
 	ann, h := f.addUser("ann@contoso.example"), newHook(t)
 	id, other := f.subscribe(ann, h, time.Hour), f.subscribe(f.addUser("dan@contoso.example"), h, time.Hour)
 	const replies = "PUT /users/bob@contoso.example/automaticReplies"
-	steps := []struct {
+	for _, step := range []struct {
 		route, body string
 		status      int
 		part        string // of the answer
@@ -71,8 +71,7 @@ func TestControlAPI(t *testing.T) {
 		{"GET /users", "", 200, `{"users":[]}`},
 		{"GET /subscriptions", "", 200, `{"subscriptions":[]}`},
 		{"GET /stats", "", 200, `"items":0`},
-	}
-	for _, step := range steps {
+	} {
 		method, path, _ := strings.Cut(step.route, " ")
 		a := f.send(method, f.ControlURL()+path, http.Header{}, []byte(step.body))
 		if a.status != step.status || !strings.Contains(string(a.raw), step.part) {

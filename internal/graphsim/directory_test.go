@@ -14,7 +14,7 @@ func TestGetUser(t *testing.T) {
 	f := start(t, graphsim.Config{})
 	ann := f.AddUser(graphsim.User{UserPrincipalName: "Ann.O'Hara@contoso.example", Mail: "ann@mail.example", DisplayName: "Ann"})
 	user := "/users/" + ann.ID
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		request string
 		status  int
 		code    string
@@ -30,8 +30,7 @@ func TestGetUser(t *testing.T) {
 		"page beyond the limit":       {"GET /users?$top=1000", 400, "Request_UnsupportedQuery"},
 		"unknown segment":             {"GET " + user + "/nothing", 400, "BadRequest"},
 		"other method":                {"DELETE " + user, 405, "Request_BadRequest"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			method, path, _ := strings.Cut(tt.request, " ")
 			a := f.graph(method, path, nil)
@@ -57,7 +56,7 @@ func TestFilterUsers(t *testing.T) {
 	} {
 		f.AddUser(u)
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		filter string
 		want   []string // nil: refused
 	}{
@@ -75,8 +74,7 @@ func TestFilterUsers(t *testing.T) {
 		"unsupported and":             {"mail eq 'a' and mail eq 'b'", nil},
 		"any with two variables":      {"proxyAddresses/any(p:q eq 'smtp:x')", nil},
 		"incomplete or":               {"mail eq 'a' or ", nil},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			header := f.header()
 			header.Set("ConsistencyLevel", "eventual")

@@ -18,7 +18,7 @@ func TestRequestFaults(t *testing.T) {
 	read := func(u graphsim.User) func() answer {
 		return func() answer { return f.read(u) }
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		fault  graphsim.Fault
 		ask    func() answer
 		status int
@@ -42,8 +42,7 @@ func TestRequestFaults(t *testing.T) {
 		"creation for this user":    {graphsim.Fault{Operation: "subscription-create", Kind: "status", User: ann.ID}, func() answer { return f.graph("POST", "/subscriptions", subscription(ann, h, time.Hour)) }, 503, "ServiceUnavailable", ""},
 		"deletion for another user": {graphsim.Fault{Operation: "subscription-delete", Kind: "status", User: ann.ID}, func() answer { return f.graph("DELETE", "/subscriptions/"+f.subscribe(chris, h, time.Hour), nil) }, 204, "", ""},
 		"latency":                   {graphsim.Fault{Operation: "read", Kind: "latency", Delay: graphsim.Duration(time.Millisecond)}, read(ann), 200, "", ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f.SetFault(tt.fault)
 			defer f.ClearFaults()
@@ -103,7 +102,7 @@ func TestConnectionFaults(t *testing.T) {
 func TestNotificationFaults(t *testing.T) {
 	t.Parallel()
 	const own, other, forged = "state of ann@contoso.example", "state of bob@contoso.example", "forged"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		fault graphsim.Fault
 		early int   // items that arrive before bob's change
 		want  []any // clientStates in order of arrival
@@ -113,8 +112,7 @@ func TestNotificationFaults(t *testing.T) {
 		"forge":   {graphsim.Fault{Kind: "forge"}, 2, []any{forged, own, other}},
 		"reorder": {graphsim.Fault{Kind: "reorder"}, 0, []any{other, own}},
 		"delay":   {graphsim.Fault{Kind: "delay", Delay: graphsim.Duration(time.Second)}, 0, []any{other, own}},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := start(t, graphsim.Config{})
 			ann, bob, h := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example"), newHook(t)

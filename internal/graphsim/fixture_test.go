@@ -45,17 +45,14 @@ func (a answer) want(t testing.TB, status int, code string) {
 	}
 }
 
-// code returns the code of a Graph error.
-func (a answer) code() string {
-	e, _ := a.body["error"].(map[string]any)
-	code, _ := e["code"].(string)
-	return code
-}
+func (a answer) code() string    { return a.errorText("code") }
+func (a answer) message() string { return a.errorText("message") }
 
-func (a answer) message() string {
+// errorText returns a property of the Graph error.
+func (a answer) errorText(property string) string {
 	e, _ := a.body["error"].(map[string]any)
-	message, _ := e["message"].(string)
-	return message
+	text, _ := e[property].(string)
+	return text
 }
 
 func start(t testing.TB, cfg graphsim.Config) *fixture {
@@ -70,9 +67,7 @@ func start(t testing.TB, cfg graphsim.Config) *fixture {
 func (f *fixture) send(method, target string, header http.Header, body []byte) answer {
 	f.T.Helper()
 	a, err := f.trySend(f.T.Context(), method, target, header, body)
-	if err != nil {
-		f.T.Fatalf("%s %s: %v", method, target, err)
-	}
+	f.Must(err)
 	return a
 }
 

@@ -90,7 +90,7 @@ func TestQuotas(t *testing.T) {
 	before := f.Subscriptions()
 	const presence = "/communications/getPresencesByUserId"
 	f.graph("POST", presence, map[string]any{"ids": make([]string, 651)}).want(t, 400, "BadRequest")
-	tests := []struct {
+	for _, tt := range []struct {
 		name, method, path, body string
 		allowed, good            int
 	}{
@@ -98,8 +98,7 @@ func TestQuotas(t *testing.T) {
 		{"lists", "GET", "/subscriptions", "", 25, 200},
 		{"reauthorizations", "POST", path + "/reauthorize", "", 1000, 204},
 		{"presence", "POST", presence, `{"ids":["` + ann.ID + `"]}`, 1499, 200},
-	}
-	for _, tt := range tests {
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for i := range tt.allowed {
 				if a := f.graph(tt.method, tt.path, tt.body); a.status != tt.good {

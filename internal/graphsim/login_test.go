@@ -20,11 +20,10 @@ import (
 
 func TestTokenVerifiesWithPublishedKeys(t *testing.T) {
 	f := start(t, graphsim.Config{})
-	tests := map[string]struct{ path, issuer string }{
+	for name, tt := range map[string]struct{ path, issuer string }{
 		"version 1": {"/.well-known/openid-configuration", "https://sts.windows.net/" + f.TenantID() + "/"},
 		"version 2": {"/v2.0/.well-known/openid-configuration", f.URL() + "/" + f.TenantID() + "/v2.0"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			meta := f.send("GET", f.URL()+"/"+f.TenantID()+tt.path, nil, nil).body
 			if endpoint, _ := meta["token_endpoint"].(string); meta["issuer"] != tt.issuer || !strings.HasPrefix(endpoint, f.URL()) {
@@ -53,7 +52,7 @@ func TestTokenVerifiesWithPublishedKeys(t *testing.T) {
 
 func TestInvalidLogin(t *testing.T) {
 	f := start(t, graphsim.Config{})
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		field, value string
 		status       int
 		code, number string
@@ -64,8 +63,7 @@ func TestInvalidLogin(t *testing.T) {
 		"unsupported grant type": {"grant_type", "password", 400, "unsupported_grant_type", "AADSTS70003"},
 		"scope of a permission":  {"scope", f.URL() + "/User.Read", 400, "invalid_scope", "AADSTS1002012"},
 		"no scope":               {"scope", "", 400, "invalid_scope", "AADSTS1002012"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			form := f.tokenForm()
 			form.Set(tt.field, tt.value)
@@ -87,7 +85,7 @@ func TestInvalidLogin(t *testing.T) {
 
 func TestClientAssertion(t *testing.T) {
 	f := start(t, graphsim.Config{})
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		claim  string
 		value  any
 		status int
@@ -98,8 +96,7 @@ func TestClientAssertion(t *testing.T) {
 		"other subject":     {"sub", "nobody", 401},
 		"expired":           {"exp", time.Now().Add(-time.Minute).Unix(), 401},
 		"workload identity": {"aud", "api://AzureADTokenExchange", 200},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			claims := jwt.MapClaims{
 				"iss": graphsim.DefaultClientID, "sub": graphsim.DefaultClientID, "aud": f.tokenURL(),
@@ -126,7 +123,7 @@ func TestInvalidTokens(t *testing.T) {
 	path := "/users/" + f.addUser("ann@contoso.example").ID
 	form := f.tokenForm()
 	form.Set("scope", "https://vault.example/.default")
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		token   func() string
 		message string
 	}{
@@ -143,8 +140,7 @@ func TestInvalidTokens(t *testing.T) {
 			await.True(t, "the token expires", func() bool { return f.graph("GET", path, nil).status == 401 })
 			return f.token
 		}, "expired"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			a := f.send("GET", f.URL()+"/v1.0"+path, http.Header{"Authorization": {"Bearer " + tt.token()}}, nil)
 			if a.status != 401 || a.code() != "InvalidAuthenticationToken" || !strings.Contains(a.message(), tt.message) {

@@ -93,7 +93,7 @@ func TestNotificationBatches(t *testing.T) {
 }
 
 func TestNotificationRetries(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		statuses []int         // then 202
 		timeout  time.Duration // of the first attempt
 		want     graphsim.NotificationStats
@@ -101,8 +101,7 @@ func TestNotificationRetries(t *testing.T) {
 		"until acknowledged": {[]int{503, 500, 404, 302}, await.Timeout, graphsim.NotificationStats{Items: 1, Sent: 5, Failed: 4, Acknowledged: 1}},
 		"until dropped":      {slices.Repeat([]int{503}, 11), await.Timeout, graphsim.NotificationStats{Items: 1, Sent: 10, Failed: 10, Dropped: 1}},
 		"after a timeout":    {[]int{hang}, 50 * time.Millisecond, graphsim.NotificationStats{Items: 1, Sent: 2, Failed: 1, Acknowledged: 1}},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := start(t, graphsim.Config{NotificationRetry: time.Millisecond, NotificationTimeout: tt.timeout, RetryTimeout: await.Timeout})
 			u, h := f.addUser("ann@contoso.example"), newHook(t)

@@ -70,7 +70,7 @@ func TestCreateInvalidSubscription(t *testing.T) {
 	existing["changeType"] = "deleted,created,updated"
 	f.graph("POST", "/subscriptions", existing)
 	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		field  string
 		value  any
 		status int
@@ -103,8 +103,7 @@ func TestCreateInvalidSubscription(t *testing.T) {
 		"resource data without certificate": {"includeResourceData", true, 400, "InvalidRequest"},
 		"unreachable notificationUrl":       {"notificationUrl", "http://127.0.0.1:1/", 400, "ValidationError"},
 		"unreachable lifecycle URL":         {"lifecycleNotificationUrl", "http://127.0.0.1:1/", 400, "ValidationError"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			body := subscription(u, h, 2*time.Hour)
 			body[tt.field] = tt.value
@@ -134,7 +133,7 @@ func TestHandshake(t *testing.T) {
 			fmt.Fprint(rw, token(r))
 		}
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		serve  http.HandlerFunc
 		status int
 		code   string
@@ -146,8 +145,7 @@ func TestHandshake(t *testing.T) {
 		"html":                 {echo(200, "text/html", decoded), 400, "ValidationError"},
 		"redirect":             {http.RedirectHandler(good.URL, http.StatusTemporaryRedirect).ServeHTTP, 400, "ValidationError"},
 		"timeout":              {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 400, "ValidationError"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			body := subscription(f.addUser(strings.ReplaceAll(name, " ", ".")+"@contoso.example"), good, time.Hour)
 			body["notificationUrl"] = programtest.Serve(t, tt.serve)
@@ -165,7 +163,7 @@ func TestRenewSubscription(t *testing.T) {
 	short := f.graph("POST", "/subscriptions", body).body["id"].(string)
 	handshakes := len(h.handshakes)
 	far := time.Now().Add(48 * time.Hour).UTC().Format(time.RFC3339)
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		id     string
 		body   map[string]any
 		status int
@@ -185,8 +183,7 @@ func TestRenewSubscription(t *testing.T) {
 		"@odata.type":                     {id, map[string]any{"@odata.type": "#microsoft.graph.subscription", "expirationDateTime": far}, 200, ""},
 		"unknown property":                {id, map[string]any{"colour": "red"}, 400, "BadRequest"},
 		"expiry that is a number":         {id, map[string]any{"expirationDateTime": 5}, 400, "BadRequest"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f.graph("PATCH", "/subscriptions/"+tt.id, tt.body).want(t, tt.status, tt.code)
 		})

@@ -60,6 +60,15 @@ func (g Graph) AddUsers(count int) []graphsim.User {
 	return added
 }
 
+// Covered counts the live subscriptions by object id of the user.
+func (g Graph) Covered() map[string]int {
+	n := map[string]int{}
+	for _, sub := range g.Subscriptions() {
+		n[sub.UserID]++
+	}
+	return n
+}
+
 // SetReplies changes the automatic replies of a user, by object id or user principal name.
 func (g Graph) SetReplies(user string, update graphsim.AutomaticRepliesUpdate) {
 	g.T.Helper()

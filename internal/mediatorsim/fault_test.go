@@ -11,15 +11,14 @@ import (
 )
 
 func TestCallInFlightIsCut(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		end       func(s *mediatorsim.Server, stop func())
 		waits     bool // for the call
 		afterward int  // status once it listens again
 	}{
 		"down":    {func(s *mediatorsim.Server, _ func()) { s.SetDown(true) }, false, 200},
 		"stopped": {func(_ *mediatorsim.Server, stop func()) { stop() }, true, 0},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			received := make(chan mediatorsim.Call, 10)
 			s, err := mediatorsim.New(mediatorsim.Config{Received: func(c mediatorsim.Call) { received <- c }})

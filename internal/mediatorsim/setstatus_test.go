@@ -13,7 +13,7 @@ import (
 
 func TestSetStatus(t *testing.T) {
 	const valid = `{"email":"Ann@contoso.example","status":"True","message":"x"}`
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		body        string
 		contentType string // default application/json
 		reaction    mediatorsim.Reaction
@@ -37,8 +37,7 @@ func TestSetStatus(t *testing.T) {
 		"error status":               {body: valid, reaction: mediatorsim.Reaction{Status: 403}, want: 403},
 		"success status":             {body: valid, reaction: mediatorsim.Reaction{Status: 204}, want: 204},
 		"delay and a status":         {body: valid, reaction: mediatorsim.Reaction{Delay: time.Millisecond, Status: 500}, want: 500},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, mediatorsim.Config{})
 			s.Add(ann)

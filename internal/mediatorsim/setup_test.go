@@ -14,7 +14,7 @@ func accept(http.ResponseWriter, *http.Request) {} // answers 200
 func TestSetup(t *testing.T) {
 	var s *mediatorsim.Server
 	both := []string{posted(ann, "True"), posted(bob, "True")}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		monitor http.HandlerFunc
 		want    string
 		posted  []string
@@ -27,8 +27,7 @@ func TestSetup(t *testing.T) {
 			s.Remove(bob)
 		}, "True", both[:1]},
 		"redirect": {http.RedirectHandler("/monitor", http.StatusTemporaryRedirect).ServeHTTP, "True", both},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMonitor(t, tt.monitor)
 			s = start(t, mediatorsim.Config{MonitorURL: m.URL + "/"})
@@ -50,12 +49,11 @@ func TestSetup(t *testing.T) {
 func TestMonitorAddsAndRemovesUser(t *testing.T) {
 	m := newMonitor(t, accept)
 	withPassword := strings.Replace(m.URL, "://", "://mediator:secret@", 1)
-	tests := map[string]struct{ url, token, authorization string }{
+	for name, tt := range map[string]struct{ url, token, authorization string }{
 		"no token":            {m.URL, "", ""},
 		"password in the URL": {withPassword, "", "Basic bWVkaWF0b3I6c2VjcmV0 "},
 		"token and password":  {withPassword, "secret", "Bearer secret "},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, mediatorsim.Config{MonitorURL: tt.url, MonitorToken: tt.token})
 			for _, step := range []struct {

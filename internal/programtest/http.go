@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"outlook-monitor/internal/must"
 )
 
 // Send sends a request and returns the answer with its whole body. Without an answer the
@@ -22,6 +24,14 @@ func Send(client *http.Client, request *http.Request) (status int, body string) 
 		return 0, err.Error()
 	}
 	return response.StatusCode, string(text)
+}
+
+// Get returns the answer to a GET, or status 0 and the error.
+func Get(t testing.TB, client *http.Client, url string) (status int, body string) {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	must.NoError(t, err)
+	return Send(client, request)
 }
 
 // Metric adds up a metric over its labels in an answer of /metrics. The name may include

@@ -91,7 +91,7 @@ func TestSpansAreExported(t *testing.T) {
 func TestExportVariables(t *testing.T) {
 	const otlp, traces, noURL = "OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_", "ENDPOINT is not the URL of a collector"
 	type variables map[string]string
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		variables variables // besides an endpoint
 		exports   bool
 		mistakes  []string // a part of each
@@ -121,8 +121,7 @@ func TestExportVariables(t *testing.T) {
 			"OTEL_TRACES_EXPORTER is unknown: use otlp or none", traces + "PROTOCOL is", otlp + "TIMEOUT is not a time: use milliseconds",
 			otlp + "CERTIFICATE names no file", "OTEL_RESOURCE_ATTRIBUTES is",
 		}},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(otlp+"ENDPOINT", "http://127.0.0.1:1")
 			for name, value := range tt.variables {

@@ -48,7 +48,7 @@ func TestAgentURL(t *testing.T) {
 	)
 	agent := func(all ...string) (url string) { return newAgent(t, tunnels(all...)) }
 	elsewhere := programtest.Serve(t, http.RedirectHandler(agent("a", public, "8080")+"/api/tunnels", http.StatusFound))
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		api  string // URL of the agent
 		want string // a URL or an error
 	}{
@@ -71,8 +71,7 @@ func TestAgentURL(t *testing.T) {
 		"answer larger than the limit": {newAgent(t, `{"x":"`+strings.Repeat("x", 2<<20)+`","tunnels":[]}`), notAgent},
 		"redirect":                     {elsewhere, strings.Replace(notAgent, "200", "302", 1)},
 		"connection refused":           {"http://127.0.0.1:1", refused},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := tunnel.AgentURL(t.Context(), tt.api+"/", "8080", "")
 			if err != nil {

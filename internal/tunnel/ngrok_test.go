@@ -106,7 +106,7 @@ func TestNgrokBacksOff(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		code      string
 		contains  string
 		permanent bool
@@ -117,8 +117,7 @@ func TestRefusals(t *testing.T) {
 		"domain of another account": {"ERR_NGROK_320", "choose another", false},
 		"domain in use":             {"ERR_NGROK_334", "NGROK_URL is in use", false},
 		"unknown code":              {"ERR_NGROK_9999", "https://ngrok.com/docs/errors/err_ngrok_9999", false},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				refusal := &tunnel.Refusal{Code: tt.code}

@@ -34,7 +34,7 @@ func TestAuthentication(t *testing.T) {
 	forged[3] ^= 1
 	otherReplica := session(t, (&fixture{token: token}).serve(t))
 	otherToken := login(t, (&fixture{token: "another token"}).serve(t), "another token", "http").Cookies()[0].Value
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		name, value string
 		status      int
 	}{
@@ -48,8 +48,7 @@ func TestAuthentication(t *testing.T) {
 		"session in another cookie":     {"Cookie", "other=" + cookie.Value, 401},
 		"bearer token":                  {"Authorization", "Bearer " + token, 200},
 		"wrong bearer token":            {"Authorization", "Bearer wrong", 401},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			response, body := request{"GET", "/ui/api/summary", "", map[string]string{tt.name: tt.value}}.send(t, base)
 			if response.StatusCode != tt.status {

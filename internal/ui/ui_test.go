@@ -25,7 +25,7 @@ func TestRoutes(t *testing.T) {
 	browserAt := func(site string) map[string]string {
 		return map[string]string{"Authorization": "Bearer " + token, "Sec-Fetch-Site": site}
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		request request
 		status  int
 		answer  string // contained
@@ -55,8 +55,7 @@ func TestRoutes(t *testing.T) {
 		"removal, another site":    {request{"DELETE", "/ui/api/users/a@b.example", "", browserAt("cross-site")}, 403, ""},
 		"GET from another site":    {request{"GET", "/ui/api/users", "", browserAt("cross-site")}, 200, ""},
 		"login from another site":  {request{"POST", "/ui/login", "", browserAt("cross-site")}, 403, ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			response, body := tt.request.send(t, base)
 			if response.StatusCode != tt.status || !strings.Contains(body, tt.answer) {
