@@ -26,10 +26,7 @@ type clientStates struct {
 	err   error    // of the last read; guarded by mu
 }
 
-const (
-	clientStateSecret = "client-state"
-	secretTimeout     = 5 * time.Second
-)
+const clientStateSecret = "client-state"
 
 func newClientStates(settings []config.Secret, store *store.Store) *clientStates {
 	return &clientStates{fixed: ooo.NewClientStateKeys(reveal(settings)...), store: store, tried: make(chan struct{})}
@@ -80,7 +77,7 @@ func (c *clientStates) read(ctx context.Context) error {
 	c.mu.Lock()
 	candidate := append(slices.Clone(c.known), rand.Text())[0]
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	secret, err := c.store.Secret(ctx, clientStateSecret, candidate)
 	c.mu.Lock()

@@ -109,7 +109,10 @@ func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 	table := newTable(out)
 	table.row("EMAIL", "STATE", "OUT OF OFFICE", "CHECKED", "DELIVERY", "REASON")
 	for _, u := range all {
-		table.row(u.Email, u.State, outOfOffice(u), formatTime(u.CheckedAt), u.Delivery.State, fmt.Sprintf("%.60s", u.Reason))
+		if reason := []rune(u.Reason); len(reason) > 60 {
+			u.Reason = strings.TrimRight(string(reason[:59]), " ,:") + "…"
+		}
+		table.row(u.Email, u.State, outOfOffice(u), formatTime(u.CheckedAt), u.Delivery.State, u.Reason)
 	}
 	return table.Flush()
 }

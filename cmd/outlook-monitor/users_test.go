@@ -65,9 +65,10 @@ func TestUsersCommands(t *testing.T) {
 		want("start it with outlook-monitor users add", 1, command, email)
 	}
 
-	tb.users(0, `{"email":"absent@contoso.example"}`, "import")
-	absent := regexp.MustCompile(`(?m)^absent@contoso\.example +unknown .* not in the directory$`)
-	tb.eventually("the list has the reason for an unknown state", func() bool { return absent.MatchString(shell(0, "list")) })
+	tb.sim.Must(tb.sim.SetMailbox(email, graphsim.Mailbox{Error: "MailboxNotEnabledForRESTAPI"}))
+	tb.users(0, `{"email":"absent@contoso.example"}`+"\n"+`{"email":"`+email+`"}`, "import")
+	absent := regexp.MustCompile(`(?m)^absent@contoso\.example +unknown .* not in the directory\n.* the mailbox is inactive, .+…$`)
+	tb.eventually("the list has the reasons for unknown states", func() bool { return absent.MatchString(shell(0, "list")) })
 	want(entry+"unknown .*not in the directory$", 0, "history", "absent@contoso.example")
 
 	want("does not serve the API: set --server", 1, "show", email, "--server="+tb.base+"/base")

@@ -57,7 +57,7 @@ type Config struct {
 
 const (
 	checkTimeout     = 10 * time.Second
-	subscribeTimeout = 30 * time.Second // includes Graph's calls to PUBLIC_URL, up to 10 s for each path
+	subscribeTimeout = 35 * time.Second // includes a look-up, and 30 s in which Graph calls PUBLIC_URL
 )
 
 // check is one row of the table.
