@@ -38,12 +38,10 @@ func TestHealth(t *testing.T) {
 		"nobody listens":    {vars{"LISTEN_ADDR": closed}, "", "does not answer at " + closed},
 		"wrong address":     {vars{"LISTEN_ADDR": "x"}, "", "LISTEN_ADDR is"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			c := healthCmd{ListenAddr: tt.flag}
-			err := c.Run(t.Context(), func(name string) string { return tt.env[name] })
-			if (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
-				t.Errorf("health = %v, want %q", err, tt.fails)
-			}
-		})
+		c := healthCmd{ListenAddr: tt.flag}
+		err := c.Run(t.Context(), func(name string) string { return tt.env[name] })
+		if (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
+			t.Errorf("%s: health = %v, want %q", name, err, tt.fails)
+		}
 	}
 }

@@ -24,15 +24,13 @@ func TestURLsForGraph(t *testing.T) {
 		"URL with a path": {settings(config.NoTunnel, "https://a.example/om%2F1"), "",
 			&subscribe.URLs{Notification: "https://a.example/om%2F1/graph/notifications", Lifecycle: "https://a.example/om%2F1/graph/lifecycle"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			public := newPublicURL(tt.settings)
-			if tt.opened != "" {
-				public.set(tt.opened)
-			}
-			got := public.forGraph()
-			if (got == nil) != (tt.want == nil) || got != nil && *got != *tt.want {
-				t.Errorf("forGraph = %+v, want %+v", got, tt.want)
-			}
-		})
+		public := newPublicURL(tt.settings)
+		if tt.opened != "" {
+			public.set(tt.opened)
+		}
+		got := public.forGraph()
+		if (got == nil) != (tt.want == nil) || got != nil && *got != *tt.want {
+			t.Errorf("%s: forGraph = %+v, want %+v", name, got, tt.want)
+		}
 	}
 }

@@ -27,7 +27,7 @@ func TestMonitorBodies(t *testing.T) {
 	ok := func(email, word string) string {
 		return "<h1>You would like to monitor " + email + " " + word + "</h1>"
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		body   string
 		status int
 		answer string
@@ -43,8 +43,7 @@ func TestMonitorBodies(t *testing.T) {
 		"status with a space":  {`{"email":"bob@contoso.example","status":" True"}`, 400, invalid},
 		"status a number":      {`{"email":"bob@contoso.example","status":1}`, 400, invalid},
 		"status null":          {`{"email":"bob@contoso.example","status":null}`, 400, invalid},
-	}
-	for name, tt := range tests {
+	} {
 		answer, body := postMonitor(tt.body).ask(handler(t, monitorFixture()))
 		if answer.Code != tt.status || body != tt.answer {
 			t.Errorf("%s: answer = %d %q, want %d %q", name, answer.Code, body, tt.status, tt.answer)
@@ -56,11 +55,10 @@ func TestMonitorBodies(t *testing.T) {
 }
 
 func TestMonitorContentTypes(t *testing.T) {
-	tests := map[string]int{
+	for kind, want := range map[string]int{
 		"application/json": 200, "application/json; charset=utf-8": 200, "APPLICATION/JSON": 200,
 		"application/vnd.api+json": 200, "application/json;": 200, "text/plain": 400, "": 400, "text/x+json": 400, "application/json2": 400,
-	}
-	for kind, want := range tests {
+	} {
 		r := monitor("bob@contoso.example", "True")
 		r.header["Content-Type"] = kind
 		if answer, body := r.ask(handler(t, monitorFixture())); answer.Code != want {
@@ -70,14 +68,13 @@ func TestMonitorContentTypes(t *testing.T) {
 }
 
 func TestMonitorAcceptHeader(t *testing.T) {
-	tests := map[string]bool{
+	for accept, want := range map[string]bool{
 		"": false, "*/*": false, "text/html": false, "application/json": true, "application/json, */*": true,
 		"text/html, application/json;q=0.9": false, "application/json, text/html;q=0.9": true, "application/*": true,
 		"application/json;q=0.5, text/*;q=0.6": false, "nonsense": false, "application/json;q=x": false,
 		"application/json;q=7, text/html": false, "application/json;q=0": false, "text/html;q=0, */*": true,
 		"*/*;q=0": false, "text/html;q=-1": false, "text/*, application/json;q=1.0": true,
-	}
-	for accept, want := range tests {
+	} {
 		r := monitor("bob@contoso.example", "True")
 		r.header["Accept"] = accept
 		answer, body := r.ask(handler(t, monitorFixture()))
@@ -125,7 +122,7 @@ func TestEffects(t *testing.T) {
 	hang := func(ctx context.Context, _ error) error { <-ctx.Done(); return ctx.Err() }
 	storeHangs := func(f *fixture) { f.afterWish = hang }
 	lookupErr := func(err error) func(*fixture) { return func(f *fixture) { f.lookupErr = err } }
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		setUp func(f *fixture)
 		request
 		status          int
@@ -168,8 +165,7 @@ func TestEffects(t *testing.T) {
 		"cover":                         {nothing, post("/api/users/ANN@contoso.example/cover"), 202, 0, 0, annCover},
 		"resend":                        {nothing, post("/api/users/ANN@contoso.example/resend"), 202, 0, 0, annResend},
 		"invalid body":                  {nothing, postMonitor(`{}`), 400, 0, 0, "[]"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := monitorFixture()

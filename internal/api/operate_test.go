@@ -46,7 +46,7 @@ func TestLogLevel(t *testing.T) {
 	var out bytes.Buffer
 	f.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: f.level}))
 	h := handler(t, f)
-	steps := []struct {
+	for _, step := range []struct {
 		request
 		status int
 		answer string
@@ -58,8 +58,7 @@ func TestLogLevel(t *testing.T) {
 		{putJSON("/api/loglevel", `{"level":"loud"}`), 400, "debug, info, warn or error", slog.LevelError},
 		{putJSON("/api/loglevel", `level=info`), 400, "Not JSON", slog.LevelError},
 		{putJSON("/api/loglevel", `{"level":"info"}`), 200, `{"level":"info"}`, slog.LevelInfo},
-	}
-	for _, step := range steps {
+	} {
 		answer, body := step.ask(h)
 		if answer.Code != step.status || !strings.Contains(body, step.answer) || f.level.Level() != step.level {
 			t.Errorf("%s %s = %d %s at level %v, want %d %s at %v", step.method, step.body, answer.Code, body, f.level.Level(), step.status, step.answer, step.level)

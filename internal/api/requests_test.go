@@ -111,7 +111,7 @@ func TestForbiddenRequests(t *testing.T) {
 
 // TestPaths has cases that openapi.json does not describe.
 func TestPaths(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		request
 		status int
 		answer string // contained
@@ -124,8 +124,7 @@ func TestPaths(t *testing.T) {
 		"HEAD of a user":               {head("/api/users/ann@contoso.example/"), 200, ""},
 		"HEAD of an unknown user":      {head("/api/users/nobody@contoso.example"), 404, ""},
 		"method not allowed":           {get("/monitor"), 405, `"error"`},
-	}
-	for name, tt := range tests {
+	} {
 		f := monitorFixture()
 		f.add(userNamed("a/b+c@contoso.example"))
 		answer, body := tt.ask(fullEngine(t, f))

@@ -67,7 +67,7 @@ func TestRetriedStops(t *testing.T) {
 	start, stop := send(monitor(ann, "True")), send(monitor(ann, "False"))
 	putToOther := sendToOther(put("/api/users/ann@contoso.example"))
 	duringRetry, betweenRetries := wait(1500*time.Millisecond), wait(500*time.Millisecond)
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		steps     []step
 		monitored bool // in the end
 		retried   bool // a stop is retried once Redis is back
@@ -87,8 +87,7 @@ func TestRetriedStops(t *testing.T) {
 		"PUT at another replica":                    {[]step{away, stop, betweenRetries, back, putToOther}, true, true},
 		"bulk start at another replica":             {[]step{away, stop, betweenRetries, back, sendToOther(bulkStart("ann@contoso.example"))}, true, true},
 		"PUT at another replica, stop during retry": {[]step{away, stop, back, duringRetry, putToOther, away, stop, back}, false, true},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := monitorFixture()

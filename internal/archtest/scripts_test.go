@@ -193,13 +193,11 @@ func TestHerokuStart(t *testing.T) {
 		"without TLS":          {"redis://host:6379", "redis://host:6379"},
 		"not set":              {"", ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			cmd := exec.Command("sh", "-euc", script+`printf %s "$REDIS_URL"`)
-			cmd.Env = []string{"REDIS_URL=" + tt.given}
-			got, err := cmd.Output()
-			if err != nil || string(got) != tt.want {
-				t.Errorf("REDIS_URL = %q (%v), want %q", got, err, tt.want)
-			}
-		})
+		cmd := exec.Command("sh", "-euc", script+`printf %s "$REDIS_URL"`)
+		cmd.Env = []string{"REDIS_URL=" + tt.given}
+		got, err := cmd.Output()
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s: REDIS_URL = %q (%v), want %q", name, got, err, tt.want)
+		}
 	}
 }

@@ -26,7 +26,7 @@ import (
 
 const domain = "monitor.contoso.example"
 
-// newACME fills in defaults. The default ACME server is unreachable.
+// newACME fills in defaults: an ACME server that is unreachable, and a lock that is always free.
 func newACME(t *testing.T, cfg certs.ACMEConfig) *certs.ACME {
 	t.Helper()
 	cfg.Domains = []string{domain}
@@ -34,7 +34,9 @@ func newACME(t *testing.T, cfg certs.ACMEConfig) *certs.ACME {
 		cfg.Directory = "https://" + programtest.FreeAddress(t) + "/dir"
 	}
 	if cfg.Lock == nil {
-		cfg.Lock = unlocked
+		cfg.Lock = func(context.Context, string) (func(context.Context) error, error) {
+			return func(context.Context) error { return nil }, nil
+		}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -42,11 +44,6 @@ func newACME(t *testing.T, cfg certs.ACMEConfig) *certs.ACME {
 	a, err := certs.NewACME(cfg)
 	must.NoError(t, err)
 	return a
-}
-
-// unlocked is a Lock that is always free.
-func unlocked(context.Context, string) (func(context.Context) error, error) {
-	return func(context.Context) error { return nil }, nil
 }
 
 // TestOneReplicaOrdersAndAllServe starts three replicas together. The ACME server verifies

@@ -22,7 +22,7 @@ var (
 
 func TestAnswers(t *testing.T) {
 	pending, refused, delivered := ooo.DeliveryPending, ooo.DeliveryRefused, ooo.DeliveryDelivered
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		reply reply
 		state ooo.DeliveryState
 	}{
@@ -40,8 +40,7 @@ func TestAnswers(t *testing.T) {
 		"connection refused":        {reply{err: errors.New("connection refused")}, pending},
 		"Retry-After 0":             {reply{code: 503, after: "0"}, pending},
 		"negative Retry-After, 404": {reply{code: 404, after: "-7"}, refused},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, delivery(func(t *testing.T, f *fixture) {
 			advance(time.Hour)
 			calls, d := f.received("ann"), f.delivery("ann")
@@ -106,7 +105,7 @@ func TestNewKindOfFailureResetsBackoff(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		code    int
 		after   string // empty: a date in 7 minutes
 		latency time.Duration
@@ -118,8 +117,7 @@ func TestRetryAfter(t *testing.T) {
 		"with a refusal":              {404, "40", 0, 100 * time.Millisecond}, // a newer state is sent at once
 		"more than an hour":           {503, "86400", 0, time.Hour},
 		"one second":                  {503, "1", 0, time.Second},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, bubble(func(t *testing.T, f *fixture) {
 			date := time.Now().UTC().Add(7 * time.Minute).Format(http.TimeFormat)
 			f.reply = inOrder(reply{code: tt.code, after: cmp.Or(tt.after, date), latency: tt.latency}, reply{code: 200})
@@ -158,7 +156,7 @@ func TestAttemptTimesOut(t *testing.T) {
 
 func TestEventDuringWait(t *testing.T) {
 	newer := func(f *fixture) { f.recordState("ann", back) }
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		code   int
 		event  func(f *fixture)
 		within time.Duration
@@ -170,8 +168,7 @@ func TestEventDuringWait(t *testing.T) {
 		"monitoring ends":                 {503, func(f *fixture) { f.stopMonitoring("ann") }, 10 * time.Minute, 0},
 		"monitoring restarts":             {503, func(f *fixture) { f.stopMonitoring("ann"); f.monitor("ann"); newer(f) }, 50 * time.Millisecond, 1},
 		"partition drains":                {503, (*fixture).drain, 10 * time.Minute, 0},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, delivery(func(t *testing.T, f *fixture) {
 			advance(40 * time.Minute)
 			before, saves := len(f.received("ann")), len(f.store.Saves())
@@ -204,14 +201,13 @@ func TestFailureDespiteMonitorRequest(t *testing.T) {
 }
 
 func TestOnlyNewestStateIsSent(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		code int // of the first call
 		want string
 	}{
 		"attempt in flight succeeds": {200, "delivered 1, overtaken 2, overtaken 3, delivered 4"},
 		"attempt in flight fails":    {500, "failed 1, overtaken 1, overtaken 2, overtaken 3, delivered 4"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, delivery(func(t *testing.T, f *fixture) {
 			advance(500 * time.Millisecond)
 			for i := 2; i < 5; i++ { // while the first call is in flight

@@ -89,7 +89,7 @@ func newMediator(t *testing.T, base, token string, secrets ...string) *deliver.M
 }
 
 func TestSetStatusRequest(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		address string
 		state   ooo.State
 		want    string
@@ -99,8 +99,7 @@ func TestSetStatusRequest(t *testing.T) {
 		"no message":          {"a@b", ooo.State{}, `{"email":"a@b","status":"False","message":""}`},
 		"HTML characters": {"o'neil&co@b", ooo.State{Message: `Tom & "Ann" <3 > 2`},
 			`{"email":"o'neil&co@b","status":"False","message":"Tom & \"Ann\" <3 > 2"}`},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t, succeed)
 			newMediator(t, l.url+"/voice/", "").SetStatus(t.Context(), deliver.Status{Address: tt.address, State: tt.state, WebhookID: "msg_1", Ready: ready})
@@ -150,14 +149,13 @@ func TestNewMediatorErrors(t *testing.T) {
 }
 
 func TestAuthorization(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		user, token, want string
 	}{
 		"user and password":       {"ann:p%40ss@", "", "Basic YW5uOnBAc3M="},
 		"user without a password": {"ann@", "", "Basic YW5uOg=="},
 		"token and user":          {"ann:pass@", "tok", "Bearer tok"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t, succeed)
 			m := newMediator(t, strings.Replace(l.url, "http://", "http://"+tt.user, 1), tt.token)
@@ -228,7 +226,7 @@ func TestSetup(t *testing.T) {
 			_, _ = io.WriteString(rw, body)
 		}
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		setup http.HandlerFunc
 		ok    bool
 	}{
@@ -249,8 +247,7 @@ func TestSetup(t *testing.T) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nhush\r\n\r\n")
 			_ = conn.Close()
 		}, false},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t, func(rw http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/" {

@@ -19,7 +19,7 @@ import (
 )
 
 func TestDeliveryOfEarlierOwner(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		state     ooo.DeliveryState
 		sequence  int64         // of the newest state
 		begun     time.Duration // from now; 0: no attempt in flight
@@ -39,8 +39,7 @@ func TestDeliveryOfEarlierOwner(t *testing.T) {
 		"refusal":                          {ooo.DeliveryRefused, 1, 0, 15 * time.Minute, false, 15 * time.Minute, ""},
 		"attempt in flight after a wait":   {ooo.DeliveryPending, 1, -2 * time.Second, -time.Minute, false, 10 * time.Second, ""},
 		"delivered":                        {ooo.DeliveryDelivered, 0, 0, 0, false, -1, ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, bubble(func(t *testing.T, f *fixture) {
 			now := time.Now()
 			a := ooo.Address{Spelling: address("ann"), Sequence: tt.sequence, Source: ooo.SourcePoll, Delivery: ooo.Delivery{
@@ -121,7 +120,7 @@ func TestEventDuringCall(t *testing.T) {
 	ok := func(latency time.Duration) reply { return reply{code: 200, latency: latency} }
 	refused := []reply{{code: 404}, {code: 404, latency: 2 * time.Second}, {code: 200}}
 	request := func(f *fixture) { f.hint("ann", ooo.HintWish) }
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		replies []reply
 		event   func(f *fixture)
 		within  time.Duration
@@ -143,8 +142,7 @@ func TestEventDuringCall(t *testing.T) {
 		// The mediator may have added the user while it was refusing the state.
 		"monitor request":        {refused, func(f *fixture) { advance(5 * time.Second); request(f) }, 3 * time.Second, 3},
 		"second monitor request": {refused, func(f *fixture) { request(f); advance(time.Second); request(f) }, 3 * time.Second, 3},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, delivery(func(t *testing.T, f *fixture) {
 			advance(500 * time.Millisecond)
 			tt.event(f)
@@ -209,7 +207,7 @@ func TestNothingIsSentAfterDeadlineOrStop(t *testing.T) {
 
 // The next owner counts 12 s from the saved time.
 func TestBeginningWithSlowSaves(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		others     int           // saves begun before
 		save, want time.Duration // of each save; from the change to the call
 		lost       bool          // the first answer
@@ -217,8 +215,7 @@ func TestBeginningWithSlowSaves(t *testing.T) {
 		"save is too slow":         {0, 1500 * time.Millisecond, 3 * time.Second, false},
 		"answer is lost":           {0, 600 * time.Millisecond, 2450 * time.Millisecond, true},
 		"save waits for 96 others": {96, 700 * time.Millisecond, 2100 * time.Millisecond, false}, // 48 at a time
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, bubble(func(t *testing.T, f *fixture) {
 			var age time.Duration
 			f.reply = func(c call) reply {
@@ -260,14 +257,13 @@ func TestBeginningWithSlowSaves(t *testing.T) {
 }
 
 func TestStopDuringCall(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		latency, stop time.Duration
 		results       []ooo.DeliveryState
 	}{
 		"result in time": {9 * time.Second, 8 * time.Second, []ooo.DeliveryState{ooo.DeliveryDelivered}},
 		"no result":      {25 * time.Second, 10 * time.Second, nil},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, bubble(func(t *testing.T, f *fixture) {
 			f.reply = func(call) reply { return reply{code: 200, latency: tt.latency} }
 			stop := f.start(8)

@@ -77,7 +77,7 @@ func (s *table) expect(when string, setups int, marked bool) {
 
 func TestFailedSyncIsRetried(t *testing.T) {
 	refused := reply{err: errors.New("connection refused")}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		reply reply
 		most  int // syncs in 6 hours
 		busy  bool
@@ -86,8 +86,7 @@ func TestFailedSyncIsRetried(t *testing.T) {
 		"not ready":             {reply{code: 503}, 1000, false},
 		"no answer":             {reply{code: 200, latency: 40 * time.Second}, 16, true},
 		"proxy that waits 30 s": {reply{code: 504, latency: 30 * time.Second}, 16, true},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newTable(t, time.Second)
@@ -121,7 +120,7 @@ func TestFailedSyncIsRetried(t *testing.T) {
 }
 
 func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		apart   time.Duration // between the starts of two
 		latency time.Duration // of a setup
 		want    int
@@ -130,8 +129,7 @@ func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 		"shortly after the first sync": {2 * time.Second, 10 * time.Millisecond, 1},
 		"during the first sync":        {10 * time.Second, 30 * time.Second, 1},
 		"long after the first sync":    {time.Minute, 100 * time.Millisecond, 2},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newTable(t, tt.latency)

@@ -121,9 +121,7 @@ func newFixture(t *testing.T) *fixture {
 }
 
 // serve is the service's handler for Graph's requests.
-var serve = newService()
-
-func newService() http.HandlerFunc {
+var serve = func() http.HandlerFunc {
 	log := slog.New(slog.DiscardHandler)
 	engine := api.NewEngine(log)
 	webhook.New(webhook.Config{
@@ -133,7 +131,7 @@ func newService() http.HandlerFunc {
 		Counted: func(string, int) {}, Answered: func(time.Duration) {}, Log: log,
 	}).Register(engine)
 	return engine.ServeHTTP
-}
+}()
 
 // mediate answers like a mediator that requires the token.
 func mediate(w http.ResponseWriter, r *http.Request) {

@@ -77,21 +77,19 @@ func TestGrowth(t *testing.T) {
 		"small leak in a long process":    {1, 600, 12, grows},
 		"two processes with four samples": {2, 4, 100, tooShort},
 	} {
-		t.Run(name, func(t *testing.T) {
-			random := rand.New(rand.NewPCG(1, 2))
-			var processes []*samples
-			for range tt.processes {
-				p, began, level := &samples{}, time.Now(), 40+20*random.Float64()
-				for i := range tt.samples {
-					at := began.Add(time.Duration(i) * time.Minute)
-					p.add(map[string]float64{"heap": level + at.Sub(began).Hours()*tt.perHour + random.NormFloat64()/2})
-					p.times[i] = at
-				}
-				processes = append(processes, p)
+		random := rand.New(rand.NewPCG(1, 2))
+		var processes []*samples
+		for range tt.processes {
+			p, began, level := &samples{}, time.Now(), 40+20*random.Float64()
+			for i := range tt.samples {
+				at := began.Add(time.Duration(i) * time.Minute)
+				p.add(map[string]float64{"heap": level + at.Sub(began).Hours()*tt.perHour + random.NormFloat64()/2})
+				p.times[i] = at
 			}
-			if g := fitGrowth("heap", processes); g.verdict() != tt.want {
-				t.Errorf("%+v: %s, want %s", g, g.verdict(), tt.want)
-			}
-		})
+			processes = append(processes, p)
+		}
+		if g := fitGrowth("heap", processes); g.verdict() != tt.want {
+			t.Errorf("%s: %+v: %s, want %s", name, g, g.verdict(), tt.want)
+		}
 	}
 }

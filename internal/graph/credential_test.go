@@ -100,7 +100,7 @@ func TestCertificateReadAtEachLogin(t *testing.T) {
 func TestCertificateFiles(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, graphsim.Config{})
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		file, password string
 		want           string // in the error; empty: no error
 	}{
@@ -115,8 +115,7 @@ func TestCertificateFiles(t *testing.T) {
 		"neither PEM nor PKCS#12": {filetest.Temp(t, "app.pem", "n01se"), "", "neither PEM nor PKCS#12"},
 		"no key":                  {filetest.Temp(t, "app.pem", string(e.CAPEM())), "", "a certificate and its RSA private key"},
 		"no file":                 {"testdata/none.pem", "", "AZURE_CLIENT_CERTIFICATE_PATH can't be read"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := e.config
 			cfg.ClientSecret, cfg.CertificatePath, cfg.CertificatePassword = "", tt.file, tt.password

@@ -31,7 +31,7 @@ func TestFind(t *testing.T) {
 	}
 	e.user(graphsim.User{UserPrincipalName: "t3@contoso.example", ProxyAddresses: []string{"SMTP:desk@contoso.example"}})
 	e.user(graphsim.User{UserPrincipalName: "t4@contoso.example", ProxyAddresses: []string{"smtp:desk@contoso.example"}})
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		address string
 		want    ooo.ObjectID
 		err     error
@@ -56,8 +56,7 @@ func TestFind(t *testing.T) {
 		"mail of two":                           {"team@contoso.example", "", ooo.ErrAmbiguous, 2},
 		"proxy address of two":                  {"all@contoso.example", "", ooo.ErrAmbiguous, 3},
 		"primary of one, proxy of another":      {"desk@contoso.example", "", ooo.ErrAmbiguous, 3},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			before := e.calls("directory")
 			person, err := c.Find(t.Context(), tt.address)
@@ -87,7 +86,7 @@ func TestFind(t *testing.T) {
 func TestFindUnusualAnswers(t *testing.T) {
 	t.Parallel()
 	found := `{"value":[{"id":"8c1d","userPrincipalName":"ann@contoso.example"}]}`
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		get, search http.HandlerFunc
 		want        ooo.ObjectID
 		err         error
@@ -107,8 +106,7 @@ func TestFindUnusualAnswers(t *testing.T) {
 		"empty search":               {notFound, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ooo.ErrUnavailable, ooo.ErrNotInDirectory},
 		"search finds no id":         {notFound, respond(http.StatusOK, `{"value":[{}]}`), "", ooo.ErrUnavailable, ooo.ErrNotInDirectory},
 		"search answered by a proxy": {notFound, proxyPage(http.StatusOK), "", ooo.ErrUnavailable, ooo.ErrNotInDirectory},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStub(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/v1.0/users" {

@@ -21,7 +21,7 @@ func exchangeError(status, reason string) string {
 var permission = regexp.MustCompile(`\w+\.Read\w*(\.All)?`)
 
 func TestTranslate(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		operation     string
 		status        int
 		code, message string
@@ -68,8 +68,7 @@ func TestTranslate(t *testing.T) {
 		"handshake: timeout of the operation": {"subscription-renew", 400, "InvalidRequest", "The operation has timed out", ooo.ErrHandshake, ""},
 		"handshake: TLS":                      {"subscription-create", 400, "InvalidRequest", "The SSL connection could not be established, see inner exception.", ooo.ErrHandshake, ""},
 		"renew: gone, says Exchange":          {"subscription-renew", 400, "ExtensionError", exchangeError("NotFound", ""), ooo.ErrSubscriptionGone, ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			err := graph.Translate(tt.operation, tt.status, graphError(tt.code, tt.message), "", time.Now())
 			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.code) || !strings.Contains(err.Error(), tt.text) {
@@ -136,7 +135,7 @@ func TestTranslateDuplicate(t *testing.T) {
 func TestTranslateWaits(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	const concurrency = "Application is over its MailboxConcurrency limit."
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		operation           string
 		status              int
 		code, message, wait string
@@ -158,8 +157,7 @@ func TestTranslateWaits(t *testing.T) {
 		"longest wait":                 {"read", 429, "TooManyRequests", "", "1e300", time.Hour, false},
 		"503 without Retry-After":      {"read", 503, "ServiceUnavailable", "", "", 0, false},
 		"500 with Retry-After":         {"read", 500, "InternalServerError", "", "3", 0, false},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			body := "<html>slow down</html>"
 			if tt.code != "" {
@@ -196,7 +194,7 @@ func TestErrorsOfEachCall(t *testing.T) {
 	calls["Ping"] = func() error { return c.Ping(t.Context()) }
 	calls["Presences"] = func() error { _, err := c.Presences(t.Context(), ids); return err }
 	denied, gone := ooo.ErrSubscriptionDenied, ooo.ErrSubscriptionGone
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		fault  graphsim.Fault
 		want   error
 		except map[string]error // instead of want, by call
@@ -210,8 +208,7 @@ func TestErrorsOfEachCall(t *testing.T) {
 			except: map[string]error{"CreateSubscription": denied, "PatchSubscription": denied, "DeleteSubscription": denied, "SubscriptionPage": denied}},
 		"404": {fault: graphsim.Fault{Kind: "status", Status: 404, Code: "UnknownError"}, want: ooo.ErrUnavailable,
 			except: map[string]error{"PatchSubscription": gone, "DeleteSubscription": gone}},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			for _, tt.fault.Operation = range []string{
 				"batch", "directory", "presence", "subscription-create", "subscription-renew", "subscription-delete", "subscription-list",

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"outlook-monitor/internal/graph"
+	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
 )
 
@@ -16,9 +17,7 @@ func list(t *testing.T, c *graph.Client) []ooo.GraphSubscription {
 	var all []ooo.GraphSubscription
 	for link := ""; ; {
 		listed, next, err := c.SubscriptionPage(t.Context(), link)
-		if err != nil {
-			t.Fatalf("SubscriptionPage = %v", err)
-		}
+		must.NoError(t, err)
 		all = append(all, listed...)
 		if link = next; link == "" {
 			return all

@@ -17,7 +17,7 @@ import (
 func TestRead(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 20)
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		ids     []ooo.ObjectID
 		batches int64
 	}{
@@ -25,8 +25,7 @@ func TestRead(t *testing.T) {
 		"one":            {ids[:1], 0},
 		"twenty":         {ids, 1},
 		"the same twice": {[]ooo.ObjectID{ids[3], ids[4], ids[3]}, 1},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			reads, batches := e.calls("read"), e.calls("batch")
 			results := c.Read(t.Context(), tt.ids, nil)
@@ -51,7 +50,7 @@ func TestRead(t *testing.T) {
 func TestOneMailboxFails(t *testing.T) {
 	t.Parallel()
 	e, c, ids := newEnvWithUsers(t, 3)
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		mailbox graphsim.Mailbox
 		fault   graphsim.Fault
 		want    error
@@ -66,8 +65,7 @@ func TestOneMailboxFails(t *testing.T) {
 		"tenant throttled": {
 			fault: graphsim.Fault{Kind: "throttle", Code: "TenantThrottled", RetryAfter: graphsim.Duration(3 * time.Second)},
 			want:  &ooo.Throttled{After: 3 * time.Second, WholeApp: true}},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			e.Must(e.SetMailbox(string(ids[1]), tt.mailbox))
 			if tt.fault.Kind != "" {

@@ -95,7 +95,7 @@ func TestUncertainCreation(t *testing.T) {
 	closed.Close()
 	wrongTenant := newStub(t, http.NotFound)
 	wrongTenant.config.TenantID = "another"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		stub      *stub
 		want      error
 		uncertain bool
@@ -115,8 +115,7 @@ func TestUncertainCreation(t *testing.T) {
 		"login failed":     {wrongTenant, ooo.ErrUnauthorized, false},
 		"rejected":         {newStub(t, respond(400, graphError("InvalidRequest", ""))), ooo.ErrRejected, false},
 		"Exchange's 401":   {newStub(t, respond(401, graphError("ExtensionError", exchangeError("Unauthorized", "")))), ooo.ErrSubscriptionDenied, false},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := tt.stub.client(t).CreateSubscription(t.Context(), subscriptionRequest("8c1d", "https://hook.example", time.Hour))
 			if !errors.Is(err, tt.want) || errors.Is(err, ooo.ErrNoAnswer) != tt.uncertain {

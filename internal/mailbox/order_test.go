@@ -53,7 +53,7 @@ func TestLateLoad(t *testing.T) {
 // After all calls a worker knows exactly the mailboxes that exist, however late a call comes.
 func TestWorkerCallOrder(t *testing.T) {
 	const exists, removed = true, false
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		cause     func(f *fixture) // makes the registry call the worker
 		call      bool             // about a mailbox that exists, or was removed
 		meanwhile func(f *fixture) // happens during that call
@@ -73,8 +73,7 @@ func TestWorkerCallOrder(t *testing.T) {
 			f.wish(again)
 			f.acquire(annPartition)
 		}, exists},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := monitoring(t)
 			f.noHints()

@@ -132,11 +132,10 @@ func TestDamagedRecordIsReplaced(t *testing.T) {
 }
 
 func TestMissingWishIsIgnoredAfterRedisCameBackEmpty(t *testing.T) {
-	tests := map[string]func(f *fixture){
+	for name, prepare := range map[string]func(f *fixture){
 		"hint first": func(*fixture) {},
 		"save first": func(f *fixture) { f.update(away) },
-	}
-	for name, prepare := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := monitoring(t)
 			f.update(away)
@@ -158,7 +157,7 @@ func TestRedisComesBackEmptyDuringSave(t *testing.T) {
 	const second = "second@contoso.example"
 	none := func(m *ooo.Mailbox) bool { return len(m.Addresses) == 0 }
 	both := func(m *ooo.Mailbox) bool { return len(m.Addresses) == 2 }
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		save func(f *fixture)
 		want func(m *ooo.Mailbox) bool // Ann's record; nil: it is removed
 	}{
@@ -182,8 +181,7 @@ func TestRedisComesBackEmptyDuringSave(t *testing.T) {
 			f.noHints()
 			f.Hint(ooo.Hint{ID: annID, Kind: ooo.HintWish, Subject: second})
 		}, both},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := monitoring(t)
 			f.update(func(d *mailbox.Draft) { d.Subscriptions = []ooo.Subscription{{Resource: "r"}} })
@@ -249,7 +247,7 @@ func TestRestoreCountsConcurrentSave(t *testing.T) {
 
 // Another owner wrote the record and stopped monitoring Ann while Redis had an older table.
 func TestNewerRecordInRedisReplacesMemory(t *testing.T) {
-	tests := map[string]func(t *testing.T, f *fixture){
+	for name, detect := range map[string]func(t *testing.T, f *fixture){
 		"on a save": func(t *testing.T, f *fixture) {
 			if _, err := f.Update(annID, func(d *mailbox.Draft) error { away(d); return nil }); !errors.Is(err, ooo.ErrNotOwner) {
 				t.Errorf("Update = %v, want ErrNotOwner", err)
@@ -257,8 +255,7 @@ func TestNewerRecordInRedisReplacesMemory(t *testing.T) {
 		},
 		"on a wish":  func(_ *testing.T, f *fixture) { f.wish(respell) },
 		"on Restore": func(_ *testing.T, f *fixture) { background(func() { f.restore(annPartition) }) },
-	}
-	for name, detect := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := monitoring(t)
 			f.noHints()

@@ -19,7 +19,7 @@ const (
 func TestVerify(t *testing.T) {
 	keys := ooo.NewClientStateKeys("newer", "older")
 	valid, longest := keys.Derive(ann, resource), ooo.ObjectID(strings.Repeat("a", 64))
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		state string
 		want  ooo.ObjectID
 	}{
@@ -36,8 +36,7 @@ func TestVerify(t *testing.T) {
 		"signed, but an empty id":        {keys.Derive("", resource), ""},
 		"signed, but an id with a brace": {keys.Derive("{aaaaaaaaaaaaaa}", resource), ""},
 		"signed, but an id of two lines": {keys.Derive("a\n", resource), ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			got, _, ok := keys.Verify(tt.state)
 			if got != tt.want || ok != (tt.want != "") {

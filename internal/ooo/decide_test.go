@@ -29,7 +29,7 @@ func window(start, end time.Time) ooo.Setting {
 func TestDecideStateAndEdge(t *testing.T) {
 	always := ooo.Policy{Scheduled: ooo.ScheduledAlways}
 	inWindow := ooo.Policy{Scheduled: ooo.ScheduledWindow}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		policy  ooo.Policy
 		setting ooo.Setting
 		now     time.Time
@@ -48,8 +48,7 @@ func TestDecideStateAndEdge(t *testing.T) {
 		"always: before the window": {always, window(opens, closes), opens.Add(-time.Hour), true, never},
 		"always: end before start":  {always, window(closes, opens), opens, true, never},
 		"always: disabled":          {always, reply(ooo.Disabled), opens, false, never},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			d := tt.policy.Decide(nil, tt.policy.Apply(tt.setting), tt.now)
 			if want := (ooo.State{Away: tt.away, Message: "To others"}); d.State != want || !d.Edge.Equal(tt.edge) {
@@ -61,7 +60,7 @@ func TestDecideStateAndEdge(t *testing.T) {
 
 func TestApplySelectsSpokenText(t *testing.T) {
 	const silent = "<p> <br/>&nbsp;- … ***<style>p{}</style></p>"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		policy             ooo.Policy
 		internal, external string
 		want               string
@@ -75,8 +74,7 @@ func TestApplySelectsSpokenText(t *testing.T) {
 		"nothing to speak":               {ooo.Policy{}, silent, "", ""},
 		"limit":                          {ooo.Policy{Limit: 12}, "", "<p>One two.</p><p>Three four.</p>", "One two."},
 		"limit of the fallback":          {ooo.Policy{Limit: 8}, "<p>One two three</p>", "", "One two"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			setting := ooo.Setting{Status: ooo.AlwaysEnabled, InternalReply: tt.internal, ExternalReply: tt.external}
 			got := tt.policy.Apply(setting)
@@ -106,7 +104,7 @@ func TestPolicyTag(t *testing.T) {
 }
 
 func TestShorten(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		text  string
 		limit int
 		want  string
@@ -130,8 +128,7 @@ func TestShorten(t *testing.T) {
 		"flags after a letter":        {"A🇳🇿🇳🇿🇳🇿", 4, "A🇳🇿"},
 		"emoji longer than the limit": {"👨‍👩‍👧", 1, "👨"},
 		"characters, not bytes":       {"äöü äöü äöü", 8, "äöü äöü"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			if got := ooo.Shorten(tt.text, tt.limit); got != tt.want {
 				t.Errorf("Shorten(%q, %d) = %q, want %q", tt.text, tt.limit, got, tt.want)

@@ -34,7 +34,7 @@ func read(t *testing.T, body string) ooo.Setting {
 }
 
 func TestParseSettingStatusAndAudience(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		status       string
 		want         ooo.Status
 		audience     string
@@ -45,8 +45,7 @@ func TestParseSettingStatusAndAudience(t *testing.T) {
 		"always enabled":    {"alwaysenabled", ooo.AlwaysEnabled, "none", "none"},
 		"scheduled":         {"scheduled", ooo.Scheduled, "all", "all"},
 		"unknown audience":  {"disabled", ooo.Disabled, "partnersOnly", "partnersOnly"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			day := at("2026-04-17T16:00:00.0000000", "UTC")
 			s := read(t, strings.Replace(body(tt.status, day, day), `"all"`, `"`+tt.audience+`"`, 1))
@@ -59,7 +58,7 @@ func TestParseSettingStatusAndAudience(t *testing.T) {
 
 func TestParseSettingRejectsInvalidSettings(t *testing.T) {
 	day, long := at("2026-04-17T16:00:00.0000000", "UTC"), strings.Repeat("x", 10_000)
-	tests := map[string]string{
+	for name, tt := range map[string]string{
 		"long status":                       body(long, day, day),
 		"long date":                         body("scheduled", at(long, "UTC"), day),
 		"long zone":                         body("scheduled", at("2026-04-17T16:00:00", long), day),
@@ -74,8 +73,7 @@ func TestParseSettingRejectsInvalidSettings(t *testing.T) {
 		"year 1":                            body("scheduled", at("0001-01-01T00:00:00", "UTC"), day),
 		"year 10000 in UTC":                 body("scheduled", day, at("9999-12-31T23:00:00", "Dateline Standard Time")),
 		"year 10000 in UTC, with an offset": body("scheduled", day, at("9999-12-31T23:00:00-12:00", "UTC")),
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := ooo.ParseSetting([]byte(tt))
 			if !errors.Is(err, ooo.ErrBadSetting) || s != (ooo.Setting{}) {
@@ -89,7 +87,7 @@ func TestParseSettingRejectsInvalidSettings(t *testing.T) {
 }
 
 func TestParseSettingDates(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		date, zone, want string
 	}{
 		"UTC":                              {"2019-04-17T16:00:00.0000000", "UTC", "2019-04-17T16:00:00Z"},
@@ -104,8 +102,7 @@ func TestParseSettingDates(t *testing.T) {
 		"offset overrides the zone":        {"2026-07-01T09:00:00+02:00", "UTC", "2026-07-01T07:00:00Z"},
 		"last second that JSON can encode": {"9999-12-31T23:59:59", "UTC", "9999-12-31T23:59:59Z"},
 		"first year":                       {"1601-01-01T00:00:00", "UTC", "1601-01-01T00:00:00Z"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := read(t, body("scheduled", at(tt.date, tt.zone), at(tt.date, tt.zone)))
 			if s.Start.Format(time.RFC3339Nano) != tt.want || s.End.Format(time.RFC3339Nano) != tt.want {
@@ -118,7 +115,7 @@ func TestParseSettingDates(t *testing.T) {
 func TestSettingEqual(t *testing.T) {
 	utc := func(hour string) string { return at("2026-04-17T"+hour+":00:00.0000000", "UTC") }
 	scheduled := body("scheduled", utc("16"), utc("18"))
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		one, other string
 		same       bool
 	}{
@@ -128,8 +125,7 @@ func TestSettingEqual(t *testing.T) {
 		"other start":                      {scheduled, body("scheduled", utc("15"), utc("18")), false},
 		"other end":                        {scheduled, body("scheduled", utc("16"), utc("19")), false},
 		"start that differs by a fraction": {scheduled, body("scheduled", at("2026-04-17T16:00:00.0010000", "UTC"), utc("18")), false},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			one, other := read(t, tt.one), read(t, tt.other)
 			if one.Equal(other) != tt.same || other.Equal(one) != tt.same {

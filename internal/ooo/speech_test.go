@@ -12,7 +12,7 @@ import (
 )
 
 func TestSpoken(t *testing.T) {
-	tests := map[string]struct{ reply, want string }{
+	for name, tt := range map[string]struct{ reply, want string }{
 		"example of the specification": {
 			"<html>\n<body>\n<div>Hello I am so glad my vacation is here, I may never return. </div>\n</body>\n</html>\n",
 			"Hello I am so glad my vacation is here, I may never return.",
@@ -42,8 +42,7 @@ func TestSpoken(t *testing.T) {
 		"hidden class":                     {"<style>.x, p.y { display:none }</style><p class='a X'>no</p><p class=y>no</p><div class=y id=x>Hi</div>", "Hi"},
 		"media rule":                       {"<style>@media print { .x { display:none } } @page {margin:1in}</style><p class=x>Hi</p>", "Hi"},
 		"style rule in a comment":          {"<style><!-- /* .x { display:none } */ .y { display:none } --></style><p class=x>Hi<b class=y>no</b></p>", "Hi"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			if got := ooo.Spoken(tt.reply); got != tt.want {
 				t.Errorf("Spoken(%q) = %q, want %q", tt.reply, got, tt.want)

@@ -10,7 +10,7 @@ import (
 
 func TestParseAddress(t *testing.T) {
 	longest := strings.Repeat("a", 320-len("@contoso.example")) + "@contoso.example"
-	tests := map[string]struct{ text, want string }{
+	for name, tt := range map[string]struct{ text, want string }{
 		"plain":                {"ann@contoso.example", "ann@contoso.example"},
 		"spelling is kept":     {"Jörg.Lee@Contoso.Example", "Jörg.Lee@Contoso.Example"},
 		"spaces around it":     {"\t ann@contoso.example \r\n", "ann@contoso.example"},
@@ -26,8 +26,7 @@ func TestParseAddress(t *testing.T) {
 		"no domain":            {"ann@", ""},
 		"control character":    {"ann\u0085x@contoso.example", ""},
 		"invalid UTF-8":        {"ann\xff@contoso.example", ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ooo.ParseAddress(tt.text)
 			if got != tt.want || (err == nil) != (tt.want != "") {

@@ -34,7 +34,7 @@ func TestZoneKnowsEveryWindowsZone(t *testing.T) {
 }
 
 func TestZoneRejectsUnknownNames(t *testing.T) {
-	tests := map[string]string{
+	for name, zone := range map[string]string{
 		"empty":                "",
 		"zone of the machine":  "Local",
 		"unknown name":         "Middle Earth Standard Time",
@@ -44,8 +44,7 @@ func TestZoneRejectsUnknownNames(t *testing.T) {
 		"outside the folder":   "../x",
 		"folder":               "America",
 		"long name":            strings.Repeat("Europe/", 10_000),
-	}
-	for name, zone := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ooo.Zone(zone)
 			if got != nil || !errors.Is(err, ooo.ErrBadSetting) {

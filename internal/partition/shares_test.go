@@ -40,7 +40,7 @@ func TestPlan(t *testing.T) {
 	none := []int(nil)
 	type beats = map[string]store.Beat
 	type owned = map[string][]int
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		beats beats         // of all replicas; "b" is this one
 		owned owned         // the others are free
 		since time.Duration // how long these have been free
@@ -70,8 +70,7 @@ func TestPlan(t *testing.T) {
 		"nobody is able, releasing": {beats{"a": never, "b": late}, owned{"b": span(0, 64)}, 0, nil, none, none},
 		"stopping, nobody is able":  {beats{"a": stopping, "b": never}, owned{"b": span(32, 64)}, short, nil, span(0, 32), none},
 		"the other is stopping":     {beats{"a": stopping, "b": reads}, owned{"a": span(0, 8), "b": span(32, 64)}, short, nil, span(8, 32), none},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			v := view{me: "b", now: now, beats: tt.beats, busy: func(p int) bool { return slices.Contains(tt.busy, p) }}
 			for p := range v.free {

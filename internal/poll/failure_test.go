@@ -148,7 +148,7 @@ func TestFailuresAreCountedByKind(t *testing.T) {
 }
 
 func TestStoredWaits(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		wait      time.Duration
 		throttled bool
 		want      time.Duration // until the first read, within a second
@@ -157,8 +157,7 @@ func TestStoredWaits(t *testing.T) {
 		"Retry-After":              {20 * time.Minute, true, 20 * time.Minute},
 		"Retry-After, wrong clock": {24 * time.Hour, true, time.Hour},
 		"over":                     {-time.Minute, true, time.Second},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, nil, func() []*ooo.Mailbox {
 				m := away("ann")

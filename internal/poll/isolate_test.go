@@ -78,21 +78,41 @@ func TestBadMailboxDelaysNoOther(t *testing.T) {
 	}
 }
 
-// If every tenth call is slow, whatever is in it, hardly any mailbox is read alone.
+// Regular reads stay on time if every tenth call is slow, whatever is in it, and while Graph takes
+// long for each round of a batch. Then batches are small if that needs few calls.
 func TestSlowCallsDelayNoMailbox(t *testing.T) {
-	const size = 2000
-	runUnchanged(t, func(_ *poll.Config, g *faultyGraph) {
+	tenth := func(_ *poll.Config, g *faultyGraph) {
 		g.latency, g.slowEach, g.slowTime = 350*time.Millisecond, 10, 1200*time.Millisecond
-	}, size, func(f *fixture) {
-		time.Sleep(20 * time.Second)
-		f.graph.takeAllReads()
-		time.Sleep(20*time.Second + 50*time.Millisecond)
-		for id, at := range f.graph.takeAllReads() {
-			if len(at) < 9 || longestGap(at) > 2300*time.Millisecond {
-				f.Errorf("%s was read %d times in 20 s, at most %v apart, want 2.3 s", id, len(at), longestGap(at))
-			}
-		}
-	})
+	}
+	rounds := func(_ *poll.Config, g *faultyGraph) { g.round = 300 * time.Millisecond }
+	for name, tt := range map[string]struct {
+		slow    func(*poll.Config, *faultyGraph)
+		size    int
+		largest int // batch; 0: any
+	}{
+		"every tenth call":            {tenth, 2000, 0},
+		"each round, 200 mailboxes":   {rounds, 200, 4},
+		"each round, 2,000 mailboxes": {rounds, 2000, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runUnchanged(t, tt.slow, tt.size, func(f *fixture) {
+				time.Sleep(20 * time.Second)
+				f.graph.locked(func() { f.graph.batches = nil })
+				f.graph.takeAllReads()
+				time.Sleep(20*time.Second + 50*time.Millisecond)
+				f.graph.locked(func() {
+					if got := slices.Max(f.graph.batches); tt.largest != 0 && got != tt.largest {
+						f.Errorf("largest batch = %d, want %d", got, tt.largest)
+					}
+				})
+				for id, at := range f.graph.takeAllReads() {
+					if len(at) < 9 || longestGap(at) > 2300*time.Millisecond {
+						f.Errorf("%s was read %d times in 20 s, at most %v apart, want 2.3 s", id, len(at), longestGap(at))
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestSlowGraphIsRead(t *testing.T) {
@@ -115,30 +135,6 @@ func TestSlowGraphIsRead(t *testing.T) {
 				}
 				if answers < tt.want*size || unknown > size/20 {
 					t.Errorf("%d answers in a minute and %d mailboxes unknown, want %d and hardly any", answers, unknown, tt.want*size)
-				}
-			})
-		})
-	}
-}
-
-// While Graph takes long for each round of a batch, batches are small if that needs few calls.
-func TestBatchesOfSlowGraph(t *testing.T) {
-	for size, most := range map[int]int{200: 4, 2000: 20} {
-		t.Run(fmt.Sprintf("%d mailboxes", size), func(t *testing.T) {
-			runUnchanged(t, func(_ *poll.Config, g *faultyGraph) { g.round = 300 * time.Millisecond }, size, func(f *fixture) {
-				time.Sleep(20 * time.Second)
-				f.graph.locked(func() { f.graph.batches = nil })
-				f.graph.takeAllReads()
-				time.Sleep(20*time.Second + 50*time.Millisecond)
-				f.graph.locked(func() {
-					if largest := slices.Max(f.graph.batches); largest != most {
-						f.Errorf("largest batch = %d, want %d", largest, most)
-					}
-				})
-				for id, at := range f.graph.takeAllReads() {
-					if len(at) < 9 || longestGap(at) > 2300*time.Millisecond {
-						f.Errorf("%s was read %d times in 20 s, at most %v apart, want 2.3 s", id, len(at), longestGap(at))
-					}
 				}
 			})
 		})

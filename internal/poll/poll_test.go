@@ -84,7 +84,7 @@ func TestReadsStayWithinShare(t *testing.T) {
 
 func TestOnlyChangesAreDelivered(t *testing.T) {
 	run(t, nil, onlyAnn(pending), func(f *fixture) {
-		steps := []struct {
+		for _, step := range []struct {
 			name    string
 			setting ooo.Setting
 			total   int
@@ -96,8 +96,7 @@ func TestOnlyChangesAreDelivered(t *testing.T) {
 			{"new audience", onForAll, 2},
 			{"new text while away", ooo.Setting{Status: on.Status, ExternalReply: "Gone"}, 3},
 			{"turned off", off, 4},
-		}
-		for _, step := range steps {
+		} {
 			f.graph.locked(func() { f.graph.settings[annID] = step.setting; f.graph.noise++ })
 			time.Sleep(2100 * time.Millisecond)
 			if got := len(f.changes()); got != step.total {

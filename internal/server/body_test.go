@@ -33,7 +33,7 @@ func TestWholeBodiesArePassedOn(t *testing.T) {
 }
 
 func TestSlowBodies(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		head, first string
 		every       time.Duration // then sends a piece
 		piece       string
@@ -45,8 +45,7 @@ func TestSlowBodies(t *testing.T) {
 		"long, too slow":    {declared(200 * kib), spaces(65 * kib), 100 * time.Millisecond, "1", 408, time.Second},
 		"long, slow":        {declared(200 * kib), spaces(20 * kib), 300 * time.Millisecond, spaces(36 * kib), 200, 1500 * time.Millisecond},
 		"long, never ends":  {declared(4 * mib), spaces(20 * kib), 450 * time.Millisecond, spaces(32 * kib), 408, 8 * time.Second},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			guarded(t, func(t *testing.T, s *guardedServer) {
 				c := s.call(here, tt.head, tt.first)

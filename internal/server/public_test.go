@@ -286,7 +286,7 @@ func TestOverload(t *testing.T) {
 		working(s)
 		time.AfterFunc(300*time.Millisecond, func() { s.release <- struct{}{} })
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		before     func(s *guardedServer)
 		head, body string
 		status     int
@@ -308,8 +308,7 @@ func TestOverload(t *testing.T) {
 		"malformed":                            {nil, undeclared, "zz\r\n", 400, 0},
 		"malformed after 16 KiB":               {nil, undeclared, chunked(spaces(16*kib)) + "zz\r\n", 400, 0},
 		"stalled, undeclared length":           {nil, undeclared, chunked(spaces(100 * kib)), 408, time.Second},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			guarded(t, func(t *testing.T, s *guardedServer) {
 				if tt.before != nil {

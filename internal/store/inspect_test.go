@@ -28,7 +28,7 @@ const (
 
 func TestInspect(t *testing.T) {
 	const file = "append-only file"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		options             []string
 		want                []string
 		persistence, memory string
@@ -40,8 +40,7 @@ func TestInspect(t *testing.T) {
 		"no persistence":            {[]string{"appendonly no"}, []string{noPersistence}, "", "used"},
 		"hidden CONFIG":             {[]string{"appendonly no", `rename-command CONFIG ""`}, nil, "", "used"},
 		"hidden CONFIG, not policy": {[]string{"maxmemory-policy allkeys-lru", `rename-command CONFIG ""`}, []string{evictsUsers}, file, "used"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, redistest.Start(t, tt.options...).URL())
 			got, err := f.Inspect(t.Context())

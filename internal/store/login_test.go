@@ -20,14 +20,13 @@ func TestTokenRenewal(t *testing.T) {
 	t.Parallel()
 	entra := redistest.StartEntra(t)
 	cluster := redistest.StartCluster(t, "requirepass an-access-key")
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		url   string
 		admit func(user, token string, life time.Duration)
 	}{
 		"one server": {entra.URL() + "?skip_verify=true", entra.AddToken},
 		"a Cluster":  {strings.Replace(cluster.URL(), ":an-access-key@", "", 1), cluster.AddToken},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var token atomic.Value

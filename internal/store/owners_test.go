@@ -59,7 +59,7 @@ var ownersSuite = map[string]func(*testing.T, *fixture){
 	},
 	"swaps are all or nothing": func(t *testing.T, f *fixture) {
 		a, b := store.LeaseField(1), store.LeaseField(2)
-		steps := []struct {
+		for _, step := range []struct {
 			name  string
 			swaps []store.Swap
 			want  bool
@@ -72,8 +72,7 @@ var ownersSuite = map[string]func(*testing.T, *fixture){
 			{"one taken, one released", []store.Swap{{Field: a, Old: "x:1", New: "y:2"}, {Field: b, Old: "x:1"}}, true},
 			{"release repeated after a lost answer", []store.Swap{{Field: a, Old: "x:1", New: "y:2"}, {Field: b, Old: "x:1"}}, true},
 			{"release by the old owner", []store.Swap{{Field: a, Old: "x:1"}}, false},
-		}
-		for _, step := range steps {
+		} {
 			if got := f.swap(step.swaps...); got != step.want {
 				t.Errorf("%s: swapped = %v, want %v", step.name, got, step.want)
 			}

@@ -65,7 +65,7 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		f.monitor("ann", func(m *ooo.Mailbox, _ *ooo.Address) { m.CheckedAt = saved })
 		f.monitor("new", unchanged)
 		p, later := newMailbox("ann").ID.Partition(), saved.Add(time.Minute)
-		steps := []struct {
+		for _, step := range []struct {
 			name  string
 			reads store.Reads
 			want  time.Time
@@ -74,8 +74,7 @@ var readSuite = map[string]func(*testing.T, *fixture){
 			{"older reads", store.Reads{At: saved.Add(-time.Minute)}, saved},
 			{"exception", store.Reads{At: later, Except: map[ooo.RecordID]time.Time{"id-ann": saved.Add(time.Second)}}, saved.Add(time.Second)},
 			{"other exception", store.Reads{At: later, Except: map[ooo.RecordID]time.Time{"id-bob": {}}}, later},
-		}
-		for _, step := range steps {
+		} {
 			f.must(f.PutReads(t.Context(), map[int]store.Reads{p: step.reads, newMailbox("new").ID.Partition(): step.reads}))
 			for name, want := range map[string]time.Time{"ann": step.want, "new": {}} {
 				u, err := f.User(t.Context(), name+"@contoso.example")

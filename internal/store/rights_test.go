@@ -94,7 +94,7 @@ func remedy(t *testing.T, err error) (rules []any) {
 }
 
 func TestCheckNamesRefusedCommands(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		rules []any
 		want  error
 		text  string
@@ -109,8 +109,7 @@ func TestCheckNamesRefusedCommands(t *testing.T) {
 		"publish":           {[]any{"-publish"}, store.ErrNoMessages, "messages"},
 		"subscribe":         {[]any{"-subscribe"}, store.ErrNoMessages, "messages"},
 		"unneeded commands": {[]any{"-@dangerous", "-@admin"}, nil, ""},
-	}
-	for name, tt := range tests {
+	} {
 		for _, known := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, script known to Redis: %t", name, known), func(t *testing.T) {
 				f, allow := restricted(t)

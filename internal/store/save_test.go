@@ -85,7 +85,7 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 		same.Reason = "another change"
 		ahead, you := nextVersion(nextVersion(second)), store.Lease{Life: "you", Tenure: 1}
 		removal := store.Save{Lease: lease, Record: &ooo.Mailbox{ID: sibling(m, "x"), Version: 2}, Remove: true}
-		tests := map[string]struct {
+		for name, tt := range map[string]struct {
 			save store.Save
 			want error
 		}{
@@ -102,8 +102,7 @@ var saveSuite = map[string]func(*testing.T, *fixture){
 			"repetition":                     {store.Save{Lease: lease, Record: second}, nil},
 			"missing record":                 {store.Save{Lease: lease, Record: &ooo.Mailbox{ID: sibling(m, "x"), Version: 2}}, store.ErrVersion},
 			"removal of a missing record":    {removal, store.ErrVersion},
-		}
-		for name, tt := range tests {
+		} {
 			tt.save.Events = []ooo.FeedEntry{event(m, ooo.EventChanged)}
 			tt.save.NewHints = []ooo.Hint{newHint(m, ooo.HintRead, "1")}
 			err := f.Save(t.Context(), tt.save)

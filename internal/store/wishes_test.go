@@ -17,7 +17,7 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 		if got := f.wish("ann@contoso.example"); got != (ooo.Wish{}) {
 			t.Fatalf("wish = %+v, want none", got)
 		}
-		steps := []struct {
+		for _, step := range []struct {
 			name     string
 			old, new ooo.Wish
 			want     bool
@@ -28,8 +28,7 @@ var wishSuite = map[string]func(*testing.T, *fixture){
 			{"second first wish", ooo.Wish{}, newWish("ann", "b"), false},
 			{"other spelling", newWish("ann", "a"), newWish("ANN", "ab"), true},
 			{"prefix of the nonce", newWish("ann", "a"), newWish("ann", "c"), false},
-		}
-		for _, step := range steps {
+		} {
 			if got, err := f.SwapWish(t.Context(), step.old, step.new); got != step.want || err != nil {
 				t.Errorf("%s: swapped = %v, %v, want %v", step.name, got, err, step.want)
 			}

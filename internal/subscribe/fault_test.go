@@ -11,7 +11,7 @@ import (
 )
 
 func TestBackoffIsSavedInRecord(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		err         error
 		kind        ooo.SubscriptionErrorKind
 		first, most time.Duration
@@ -28,8 +28,7 @@ func TestBackoffIsSavedInRecord(t *testing.T) {
 		"unanswered":             {errUnanswered, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
 		"whole app throttled": {&ooo.Throttled{After: 3500 * time.Millisecond, WholeApp: true}, ooo.SubscriptionErrorThrottled,
 			3600 * time.Millisecond, 3600 * time.Millisecond},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			withUncovered(t, func(f *fixture) { f.failBy(always(tt.err)) }, func(t *testing.T, f *fixture) {
 				advance(3 * tt.most)
@@ -214,7 +213,7 @@ func TestFirstCreation(t *testing.T) {
 			f.failWith("create", errs...)
 		}
 	}
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		prepare func(f *fixture)
 		event   func(f *fixture) // after a second
 		within  time.Duration
@@ -245,8 +244,7 @@ func TestFirstCreation(t *testing.T) {
 			f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintStray, Subject: "stray"})
 			stop(f)
 		}, 2 * time.Minute, "delete stray", ""},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			withUncovered(t, tt.prepare, func(t *testing.T, f *fixture) {
 				advance(time.Second)

@@ -77,7 +77,7 @@ func TestPlan(t *testing.T) {
 	withCertificate := withSettings(func(s *subscribe.Settings) { s.Certificate.ID = "c1" })
 	otherKeys := withSettings(func(s *subscribe.Settings) { s.Keys = ooo.NewClientStateKeys("other") })
 	rotatedKeys := withSettings(func(s *subscribe.Settings) { s.Keys = rotated })
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		mailbox *ooo.Mailbox
 		want    subscribe.Settings
 		action  subscribe.Action
@@ -140,8 +140,7 @@ func TestPlan(t *testing.T) {
 		"stopped, creation failed":             {stopped(failed(ooo.SubscriptionErrorDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"stopped, first deletion waiting":      {stopped(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, now.Add(time.Hour)},
 		"stopped, waiting by a clock ahead":    {stopped(live(func(s *sub) { s.RetryAt = now.Add(25 * time.Hour) })), want, subscribe.Delete, subscribe.NotMonitored, never},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			got := subscribe.Plan(tt.mailbox, tt.want, nil, now)
 			if got.Action != tt.action || got.Reason != tt.reason || !got.Next.Equal(tt.next) {
@@ -154,7 +153,7 @@ func TestPlan(t *testing.T) {
 func TestPlanWithHint(t *testing.T) {
 	never, retry, renewal := time.Time{}, now.Add(time.Second), now.Add(24*time.Hour)
 	removed := string(ooo.SubscriptionWasRemoved)
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		sub     ooo.Subscription
 		seen    time.Duration // from the last renewal to the hint
 		subject string
@@ -170,8 +169,7 @@ func TestPlanWithHint(t *testing.T) {
 		"waiting":                    {live(func(s *ooo.Subscription) { s.RetryAt = retry }), time.Second, removed, subscribe.Waiting, retry},
 		"renewal due":                {live(func(s *ooo.Subscription) { s.RenewAt = now }), time.Second, "", subscribe.RenewalDue, never},
 		"expired":                    {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, removed, subscribe.Expired, never},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			seen := tt.sub.RenewedAt.Add(tt.seen)
 			hints := []ooo.Hint{{SeenAt: seen}, {SeenAt: seen, Subject: tt.subject}}

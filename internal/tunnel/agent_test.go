@@ -72,15 +72,13 @@ func TestAgentURL(t *testing.T) {
 		"redirect":                     {elsewhere, strings.Replace(notAgent, "200", "302", 1)},
 		"connection refused":           {"http://127.0.0.1:1", refused},
 	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := tunnel.AgentURL(t.Context(), tt.api+"/", "8080", "")
-			if err != nil {
-				got = err.Error()
-			}
-			if got != tt.want {
-				t.Errorf("AgentURL = %q, want %q", got, tt.want)
-			}
-		})
+		got, err := tunnel.AgentURL(t.Context(), tt.api+"/", "8080", "")
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s: AgentURL = %q, want %q", name, got, tt.want)
+		}
 	}
 }
 

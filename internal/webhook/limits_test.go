@@ -24,7 +24,7 @@ func TestAnsweredWithoutReadingBody(t *testing.T) {
 	notAllowed.Public = newPublic(server.PublicConfig{Allow: server.Networks{netip.MustParsePrefix("198.51.100.0/24")}, Concurrency: 4})
 	const reachability = "Validation%3a+Testing+client+application+reachability+for+subscription+Request-Id%3a+9b7c"
 	const token = "Validation: Testing client application reachability for subscription Request-Id: 9b7c"
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		cfg           webhook.Config
 		method, query string
 		status        int
@@ -50,8 +50,7 @@ func TestAnsweredWithoutReadingBody(t *testing.T) {
 		"other method from another source": {notAllowed, "GET", "validationToken=t", 403, ""},
 		"GET":                              {full, "GET", "validationToken=t", 405, ""},
 		"HEAD":                             {ready, "HEAD", "validationToken=t", 405, ""},
-	}
-	for name, tt := range tests {
+	} {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
 			t.Run(name+" at "+path, func(t *testing.T) {
 				answer, unread := httptest.NewRecorder(), strings.NewReader("x")

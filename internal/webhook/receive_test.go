@@ -175,7 +175,7 @@ func TestNotifications(t *testing.T) {
 	forged := keys.Derive(ann, resource)
 	forged = forged[:len(forged)-1] + string('A'+(forged[len(forged)-1]-'A'+1)%26)
 	repeat := func(n int, item any) []any { return slices.Repeat([]any{item}, n) }
-	tests := map[string]exchange{
+	for name, tt := range map[string]exchange{
 		"change":                        {collection(t, changeItem(ann)), 202, forAnn, 0, counts{"accepted": 1}},
 		"older clientState key":         {collection(t, changeItem(ann, set("clientState", ooo.NewClientStateKeys("an older one").Derive(ann, resource)))), 202, forAnn, 0, counts{"accepted": 1}},
 		"two changes of a mailbox":      {collection(t, changeItem(ann), changeItem(ann), changeItem(bob)), 202, []ooo.ObjectID{ann, bob}, 0, counts{"accepted": 3}},
@@ -202,8 +202,7 @@ func TestNotifications(t *testing.T) {
 		"text after the JSON":           {`{"value":[]} x`, 400, nil, 0, nil},
 		"no value":                      {`{"items":[]}`, 400, nil, 0, nil},
 		"value that is no list":         {`{"value":{}}`, 400, nil, 0, nil},
-	}
-	for name, tt := range tests {
+	} {
 		for _, path := range []string{webhook.NotificationPath, webhook.LifecyclePath} {
 			t.Run(name+" at "+path, func(t *testing.T) { tt.run(t, path, nil, nil) })
 		}
