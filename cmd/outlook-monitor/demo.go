@@ -47,6 +47,8 @@ func (c *demoCmd) Run(ctx context.Context, out io.Writer, errs stderr) error {
 		d.printIntroduction()
 		failures := d.runSteps(ctx)
 		switch {
+		case ctx.Err() != nil && c.Once:
+			return errors.New("the demo was interrupted")
 		case ctx.Err() != nil:
 			return nil
 		case len(failures) > 0:

@@ -36,6 +36,9 @@ var steps = []struct {
 func (d *demo) runSteps(ctx context.Context) []error {
 	var failures []error
 	for _, step := range steps {
+		if ctx.Err() != nil {
+			break
+		}
 		d.out.Printf("\n%s", step.title)
 		if err := step.run(ctx, d); err != nil && ctx.Err() == nil {
 			d.out.Printf("  FAILED: %v", err)

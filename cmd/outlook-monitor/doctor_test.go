@@ -11,6 +11,7 @@ import (
 	"outlook-monitor/internal/filetest"
 	"outlook-monitor/internal/graphsim"
 	"outlook-monitor/internal/must"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 )
 
@@ -89,6 +90,19 @@ func TestDoctorAllOK(t *testing.T) {
 	}
 	if tb.mediator.Setups() > 1 || len(tb.mediator.Calls()) != 0 {
 		t.Errorf("%d syncs and %d deliveries, want at most the sync of the service", tb.mediator.Setups(), len(tb.mediator.Calls()))
+	}
+}
+
+// TestDoctorBesideRunningService checks settings that only move the public listener.
+func TestDoctorBesideRunningService(t *testing.T) {
+	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 66})
+	private := programtest.FreeAddress(t)
+	tb.env["PRIVATE_ADDR"], tb.base = private, "http://"+private
+	tb.startReady()
+	tb.env["LISTEN_ADDR"] = programtest.FreeAddress(t)
+	report, _ := tb.doctor()
+	if got := checkResult(report, "listen address"); !strings.HasPrefix(got, "ok") {
+		t.Errorf("listen address = %s, want ok", got)
 	}
 }
 

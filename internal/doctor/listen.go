@@ -14,7 +14,8 @@ import (
 )
 
 // listen makes sure that the service's handler answers at LISTEN_ADDR: in the running
-// service, or with [Config.Listen] until the checks end. PRIVATE_ADDR must be free meanwhile.
+// service, or with [Config.Listen] until the checks end. PRIVATE_ADDR must be free meanwhile, unless the
+// running service has it.
 func (d *diagnosis) listen(ctx context.Context) Result {
 	address := d.cfg.Settings.ListenAddr
 	stop, err := d.cfg.Listen(ctx)
@@ -23,10 +24,11 @@ func (d *diagnosis) listen(ctx context.Context) Result {
 		d.stop = stop
 		if private := d.cfg.Settings.PrivateAddr; private != "" {
 			listener, err := new(net.ListenConfig).Listen(ctx, "tcp", private)
-			if err != nil {
+			if err == nil {
+				_ = listener.Close()
+			} else if r, callErr := get(ctx, "http", private, "/healthz"); callErr != nil || r.status != http.StatusOK { // not the running service
 				return failed(err.Error(), "choose another PRIVATE_ADDR")
 			}
-			_ = listener.Close()
 		}
 		return ok("%s is free; the doctor listens there during the checks", address)
 	case errors.Is(err, syscall.EADDRINUSE) && d.serviceAt(ctx, address):
@@ -44,22 +46,28 @@ func (d *diagnosis) listen(ctx context.Context) Result {
 // serviceAt reports whether the service listens at an address of this machine. It asks for
 // an unknown path, because PUBLIC_ALLOW may exclude this machine from the others.
 func (d *diagnosis) serviceAt(ctx context.Context, address string) bool {
+	scheme := "http"
+	if d.cfg.Settings.TLSCertFile != "" || len(d.cfg.Settings.ACMEDomains) > 0 {
+		scheme = "https"
+	}
+	r, err := get(ctx, scheme, address, "/no-such-path")
+	return err == nil && r.unknownPath()
+}
+
+// get requests a path from what listens at an address of this machine.
+func get(ctx context.Context, scheme, address, path string) (response, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return false
+		return response{}, err
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	path := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/no-such-path"}
-	if d.cfg.Settings.TLSCertFile != "" || len(d.cfg.Settings.ACMEDomains) > 0 {
-		path.Scheme = "https"
-	}
 	// The certificate names the public host, not this one; nothing secret is sent.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
-	r, err := call(ctx, &http.Client{Transport: transport, Timeout: 3 * time.Second}, http.MethodGet, &path, nil)
-	return err == nil && r.unknownPath()
+	at := &url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port), Path: path}
+	return call(ctx, &http.Client{Transport: transport, Timeout: 3 * time.Second}, http.MethodGet, at, nil)
 }
 
 // unknownPath reports whether this is the service's response to an unknown path.

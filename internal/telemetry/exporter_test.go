@@ -116,10 +116,10 @@ func TestExportVariables(t *testing.T) {
 		"ignored sampler":           {variables{"OTEL_TRACES_SAMPLER": "some"}, true, nil},
 		"several mistakes": {variables{
 			"OTEL_TRACES_EXPORTER": "zipkin", traces + "PROTOCOL": "http/json", otlp + "TIMEOUT": "10s", otlp + "CERTIFICATE": "/secret",
-			"OTEL_RESOURCE_ATTRIBUTES": "a=b,secret",
+			otlp + "COMPRESSION": "gzpi", traces + "INSECURE": "yes", "OTEL_SDK_DISABLED": "1", "OTEL_RESOURCE_ATTRIBUTES": "a=b,secret",
 		}, false, []string{
 			"OTEL_TRACES_EXPORTER is unknown: use otlp or none", traces + "PROTOCOL is", otlp + "TIMEOUT is not a time: use milliseconds",
-			otlp + "CERTIFICATE names no file", "OTEL_RESOURCE_ATTRIBUTES is",
+			otlp + "CERTIFICATE names no file", otlp + "COMPRESSION is unknown", traces + "INSECURE is neither true nor false", "OTEL_SDK_DISABLED is", "OTEL_RESOURCE_ATTRIBUTES is",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

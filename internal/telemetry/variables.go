@@ -39,7 +39,10 @@ func exports() bool {
 	return !off && valueOf(endpoint) != ""
 }
 
-// checks are those of variables without which nothing is exported, or whose values may be secret.
+const trueOrFalse = `(?i:true|false)`
+
+// checks are those of variables without which nothing is exported, whose values may be secret, or
+// whose wrong values OpenTelemetry ignores without a word.
 // The text says what is wrong and what to do.
 var checks = []struct {
 	variable string
@@ -55,6 +58,9 @@ var checks = []struct {
 	{"OTEL_EXPORTER_OTLP_TIMEOUT", matches(`[0-9]{1,9}`), "is not a time: use milliseconds, such as 10000"},
 	{"OTEL_EXPORTER_OTLP_CERTIFICATE", validAuthorities,
 		"names no file with a certificate: use a PEM file that can be read"},
+	{"OTEL_EXPORTER_OTLP_COMPRESSION", matches(`gzip|none`), "is unknown: use gzip or none"},
+	{"OTEL_EXPORTER_OTLP_INSECURE", matches(trueOrFalse), "is neither true nor false"},
+	{"OTEL_SDK_DISABLED", matches(trueOrFalse), "is neither true nor false"},
 	{"OTEL_RESOURCE_ATTRIBUTES", matches(`[^,=]*=[^,]*(,[^,=]*=[^,]*)*`),
 		"is not a list of attributes: use name=value, separated by commas"},
 }

@@ -72,7 +72,7 @@ func AgentURL(ctx context.Context, api, port, before string) (string, error) {
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return "", fmt.Errorf("the agent does not answer: start it with: ngrok http %s: %w", port, connError(err))
+		return "", fmt.Errorf("the agent does not answer (%q): start it with: ngrok http %s", connError(err).Error(), port)
 	}
 	defer response.Body.Close()
 	var list struct {

@@ -44,7 +44,7 @@ func TestAgentURL(t *testing.T) {
 		public   = "https://ours.ngrok-free.app"
 		none     = "the agent has no https tunnel to port 8080: start one with: ngrok http 8080"
 		notAgent = "NGROK_AGENT_URL is not an ngrok agent (status 200): set it to the agent's web interface"
-		refused  = "the agent does not answer: start it with: ngrok http 8080: dial tcp 127.0.0.1:1: connect: connection refused"
+		refused  = `the agent does not answer ("dial tcp 127.0.0.1:1: connect: connection refused"): start it with: ngrok http 8080`
 	)
 	agent := func(all ...string) (url string) { return newAgent(t, tunnels(all...)) }
 	elsewhere := programtest.Serve(t, http.RedirectHandler(agent("a", public, "8080")+"/api/tunnels", http.StatusFound))
