@@ -74,7 +74,7 @@ func (m *Mediator) setStatus(ctx context.Context, s Status) Answer {`},
 		{"internal/graph/errors.go", "After: cmp.Or(e.retryAfter, defaultWait)", "After: 0 * cmp.Or(e.retryAfter, defaultWait)"},
 	}, load, "Graph answers 429"},
 	{"a hanging mailbox is read in batches", []edit{
-		{"internal/poll/isolate.go", "return min(max(callTimeout, 4*p.round*rounds(len(jobs))), isolatedTimeout)", "return isolatedTimeout"},
+		{"internal/poll/isolate.go", "return min(max(callTimeout, 4*p.round, 2*p.round*rounds(len(jobs))), isolatedTimeout)", "return isolatedTimeout"},
 		{"internal/poll/isolate.go", "t.isolated = min(t.isolated+1, quickAnswers)", "t.isolated = 0"},
 		{"internal/poll/isolate.go", "t.isolated = quickAnswers", "t.isolated = 0"},
 	}, polling, "one mailbox hangs"},

@@ -46,7 +46,7 @@ func rounds(n int) time.Duration {
 	return time.Duration((n + batchConcurrency - 1) / batchConcurrency)
 }
 
-// timeout returns how long a call may take, given how long recent batches took.
+// timeout returns how long a call may take: twice what recent batches suggest, or four such rounds.
 func (p *Poller) timeout(l *lane, jobs []job) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,7 +55,7 @@ func (p *Poller) timeout(l *lane, jobs []job) time.Duration {
 	if l == p.isolated && (!hungOnce || len(jobs[0].hints) > 0) {
 		return isolatedTimeout
 	}
-	return min(max(callTimeout, 4*p.round*rounds(len(jobs))), isolatedTimeout)
+	return min(max(callTimeout, 4*p.round, 2*p.round*rounds(len(jobs))), isolatedTimeout)
 }
 
 // unreachable reports whether Graph seems unreachable: none of the latest batches was

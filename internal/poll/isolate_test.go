@@ -116,12 +116,12 @@ func TestSlowCallsDelayNoMailbox(t *testing.T) {
 }
 
 func TestSlowGraphIsRead(t *testing.T) {
-	const size = 1000
+	const size = 2000
 	tests := map[string]struct {
 		each int           // every so many calls are slow, whatever is in them
 		time time.Duration // that they take
 		want int           // answers of a mailbox in a minute, on average
-	}{"all calls are slow": {1, 6 * time.Second, 5}, "a fifth hangs": {5, time.Hour, 21}}
+	}{"all calls are slow": {1, 6 * time.Second, 5}, "a fifth hangs": {5, time.Hour, 24}}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			runUnchanged(t, func(_ *poll.Config, g *faultyGraph) { g.slowEach, g.slowTime = tt.each, tt.time }, size, func(f *fixture) {
