@@ -20,11 +20,12 @@ import (
 func TestLateLoad(t *testing.T) {
 	f := monitoring(t)
 	f.update(away)
-	f.store.fail.Store(1)
-	f.hintWish() // the wish is read again after a second
+	f.store.fail.Store(1000)
+	f.hintWish() // the wish is read again each second
 	answered, late := make(chan struct{}), make(chan struct{})
 	var loads atomic.Int32
 	f.Drop(annPartition)
+	f.store.fail.Store(0)
 	f.store.hooks.Store("Load", func() {
 		if loads.Add(1) == 1 {
 			close(answered)
