@@ -21,7 +21,7 @@
 // with a refusal is only about the refused state. A monitor request ends the wait after a
 // refusal: the API leaves a wish for a refused address even if nothing else changes
 // (restart in package api), and its owner then makes the delivery due (fulfil in package
-// mailbox). For [Syncer] see there.
+// mailbox). [Syncer] asks the mediator for its users.
 package deliver
 
 import (
