@@ -107,7 +107,7 @@ func (p *Poller) runLane(ctx context.Context, l *lane) error {
 }
 
 // slowRound is how long a round of a batch takes while Graph is slow.
-const slowRound = 100 * time.Millisecond
+const slowRound = 150 * time.Millisecond
 
 // batchSize returns how many targets the next call of a lane takes at most. While Graph is slow
 // and few calls are in flight that is one round, because a full batch is answered only after
