@@ -204,6 +204,9 @@ func (d *Draft) add(wish ooo.Wish, from ooo.Hint, now time.Time) {
 	if !d.Monitored() { // the mailbox was not being read, so its state may be outdated
 		d.Person, d.Condition, d.Reason, d.ErrorKind, d.Setting, d.State = wish.Person, ooo.Pending, "", "", nil, nil
 		d.ReadFailures, d.ReadRetryAt, d.ReadThrottled, d.Unannounced = 0, time.Time{}, false, false
+		for i := range d.Subscriptions { // their deletion may have begun: a renewal finds out
+			d.Subscriptions[i].RenewAt = now
+		}
 	}
 	address := ooo.Address{Delivery: ooo.Delivery{State: ooo.DeliveryNone}}
 	if from.Moved != nil {

@@ -76,6 +76,9 @@ func (j *job) failed(sub ooo.Subscription, err error) ooo.Subscription {
 		wait = max(wait, throttled.After)
 	}
 	sub.RetryAt = now.Add(wait)
+	if j.step.Action == Delete { // if monitoring has started again meanwhile, a renewal finds out whether it is gone
+		sub.RenewAt = now
+	}
 	return sub
 }
 

@@ -146,7 +146,7 @@ func TestBusyGraphIsCalledRarely(t *testing.T) {
 	withUncovered(t, busy, func(t *testing.T, f *fixture) {
 		f.monitorMany(200)
 		advance(time.Minute)
-		if got := strings.Count(f.takeCalls(), "create"); got < 20 || got > 40 {
+		if got := strings.Count(f.takeCalls(), "create"); got < 20 || got > 80 {
 			t.Errorf("%d creations in a minute, want one each 2 s", got)
 		}
 	})

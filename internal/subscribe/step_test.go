@@ -143,6 +143,23 @@ func TestEventsOfCoveredMailbox(t *testing.T) {
 			f.loseAll()
 			f.monitor(annID, false)
 		}, "delete sub-1", "", 0},
+		"monitoring stops and starts, answer to the deletion lost": {func(f *fixture) {
+			f.failWith("delete sub-1", errAnswerLost)
+			f.monitor(annID, false)
+			advance(time.Second)
+			f.monitor(annID, true)
+		}, "delete sub-1, patch sub-1, create", "sub-2", 1},
+		"monitoring stops, and starts during the deletion": {func(f *fixture) {
+			f.failBy(func(call string) error {
+				if call != "delete sub-1" {
+					return nil
+				}
+				f.monitor(annID, true)
+				advance(time.Second)
+				return errAnswerLost
+			})
+			f.monitor(annID, false)
+		}, "delete sub-1, patch sub-1, create", "sub-2", 1},
 		"monitoring stops, Graph unavailable at first": {func(f *fixture) {
 			f.failWith("", ooo.ErrUnavailable, ooo.ErrUnavailable)
 			f.monitor(annID, false)
