@@ -97,3 +97,17 @@ func TestWorkerCallOrder(t *testing.T) {
 		})
 	}
 }
+
+// A stop may have begun to delete the subscriptions of the mailbox.
+func TestStartAfterStopRenewsSubscriptions(t *testing.T) {
+	f := monitoring(t)
+	f.update(func(d *mailbox.Draft) {
+		d.Subscriptions = []ooo.Subscription{{ID: "s", RenewAt: time.Now().Add(time.Hour)}}
+	})
+	f.wish(off)
+	f.mailboxOf(annID, "the stop", func(m *ooo.Mailbox) bool { return !m.Monitored() })
+	f.wish(again)
+	if m := f.mailboxOf(annID, "the second start", startedAgain); m.Subscriptions[0].RenewAt.After(time.Now()) {
+		t.Errorf("renewal at %v, want it due, because it finds out whether the subscription exists", m.Subscriptions[0].RenewAt)
+	}
+}
