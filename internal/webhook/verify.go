@@ -142,11 +142,11 @@ func (r *Receiver) verifyContent(ctx context.Context, content jsontext.Value, to
 		_, contentErr = r.cfg.Certificates.decrypt(content)
 	}
 	switch {
-	case errors.Is(contentErr, errBadContent):
+	case contentErr != nil && !errors.Is(contentErr, errUnknownCertificate):
 		return badSignature
 	case tokenErr != nil: // the tokens could not be checked
 		return unverified
-	case errors.Is(contentErr, errUnknownCertificate):
+	case contentErr != nil:
 		return undecryptable
 	}
 	return accepted
