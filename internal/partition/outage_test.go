@@ -61,6 +61,18 @@ var outages = map[string]func(*env){
 			e.waitFor("the last one has stopped", time.Minute, func() bool { return len(e.alive()) == 0 })
 		}
 	},
+	// A third replica has taken some partitions of a, and removed its beat. Then a came back, which b
+	// missed and Redis has lost.
+	"rounds that keep failing, and an owner without a beat": func(e *env) {
+		a, b := e.add("a"), e.join("b")
+		b.link.set(func() { b.link.failing = 2 })
+		time.Sleep(10 * time.Second)
+		for range 4000 {
+			e.change(func(fields map[string]string) { delete(fields, store.BeatField("a")) })
+			time.Sleep(time.Millisecond)
+		}
+		e.waitFor("both act", time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
+	},
 	"empty Redis": func(e *env) {
 		a := e.join("a")
 		b := e.join("b")

@@ -18,6 +18,7 @@ type peers struct {
 	unbroken time.Time                 // since when every round was answered; zero: the last one failed, or none was sent
 	steady   time.Time                 // since when a round was answered at least every graceTime
 	free     [ooo.Partitions]time.Time // since when each has no living owner; zero: it has one
+	changed  [ooo.Partitions]time.Time // when each last showed that it may have an owner: its lease or the owner's beat changed
 	tenures  [ooo.Partitions]int64     // the highest ones observed, whatever Redis lost since
 }
 
@@ -59,10 +60,15 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 	if ps.answered.IsZero() && len(beats) == 0 { // the first round found no other replica to wait for
 		ps.unbroken = now.Add(-deadAfter)
 	}
-	ps.answered, ps.beats, ps.table = now, beats, table
 	for p, lease := range table.Leases {
 		ps.tenures[p] = max(ps.tenures[p], lease.Tenure)
+		if owner, hasBeat := beats[lease.Life]; hasBeat {
+			ps.changed[p] = owner.since
+		} else if lease != ps.table.Leases[p] {
+			ps.changed[p] = now
+		}
 	}
+	ps.answered, ps.beats, ps.table = now, beats, table
 	ps.updateFree(now)
 }
 

@@ -175,9 +175,9 @@ func (o *Owners) view(now time.Time) view {
 		v.held[p] = !h.draining
 		v.free[p] = time.Time{} // it may have been acquired since the last table
 	}
-	for p, lease := range v.leases {
-		if silence > deadAfter && lease.Life == "" && now.Sub(v.free[p]) < silence {
-			v.free[p] = time.Time{} // if Redis went back, another replica may have taken it since
+	for p, changed := range o.peers.changed {
+		if silence > deadAfter && now.Sub(changed) < silence {
+			v.free[p] = time.Time{} // if Redis went back, its owner may have come back since, or another may have taken it
 		}
 	}
 	return v
