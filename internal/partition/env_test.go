@@ -29,6 +29,7 @@ type holder struct {
 	mu          sync.Mutex
 	saves       map[int]int64       // guarded by mu
 	leases      map[int]store.Lease // guarded by mu
+	dropped     time.Time           // when Drop was last called; guarded by mu
 	loads       atomic.Int64        // calls of Acquire
 	restores    atomic.Int64        // calls of Restore
 	drains      atomic.Int64        // calls of Drain in progress
@@ -61,6 +62,14 @@ func (h *holder) Drop(p int) {
 	defer h.mu.Unlock()
 	delete(h.saves, p)
 	delete(h.leases, p)
+	h.dropped = time.Now()
+}
+
+// droppedNow reports whether Drop was called at this instant of a bubble's clock.
+func (h *holder) droppedNow() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return time.Since(h.dropped) == 0
 }
 
 func (h *holder) Busy(p int) bool { return h.busy != nil && h.busy(p) }
@@ -245,7 +254,7 @@ func (e *env) run(life string, b backing, change ...func(*partition.Config, *rep
 	cfg := partition.Config{
 		Store: b, Life: life, Settings: "s", Fingerprint: "f", Answered: r.sinceAnswer, Ping: r.ping,
 		OnRollback: func(context.Context) {
-			if r.rollbacks.Add(1); r.Owned() == 0 && ctx.Err() == nil {
+			if r.rollbacks.Add(1); r.Owned() == 0 && !r.droppedNow() && ctx.Err() == nil {
 				e.Errorf("OnRollback was called on %s, which has no partition", life)
 			}
 		},
