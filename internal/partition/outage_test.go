@@ -61,6 +61,16 @@ var outages = map[string]func(*env){
 			e.waitFor("the last one has stopped", time.Minute, func() bool { return len(e.alive()) == 0 })
 		}
 	},
+	"rounds that keep failing, and a replica that can't read": func(e *env) {
+		a, b := e.add("a"), e.join("b")
+		for _, r := range e.alive() {
+			r.link.set(func() { r.link.failing = 2 })
+		}
+		time.Sleep(10 * time.Second)
+		a.answered.Store(new(time.Now()))
+		a.unable.Store(true)
+		e.waitFor("b owns all", 25*time.Second, func() bool { return len(b.owns()) == 64 })
+	},
 	// A third replica has taken some partitions of a, and removed its beat. Then a came back, which b
 	// missed and Redis has lost.
 	"rounds that keep failing, and an owner without a beat": func(e *env) {

@@ -18,7 +18,7 @@ type peers struct {
 	unbroken time.Time                 // since when every round was answered; zero: the last one failed, or none was sent
 	steady   time.Time                 // since when a round was answered at least every graceTime
 	free     [ooo.Partitions]time.Time // since when each has no living owner; zero: it has one
-	changed  [ooo.Partitions]time.Time // when each last showed that it may have an owner: its lease or the owner's beat changed
+	changed  [ooo.Partitions]time.Time // when the lease of each, or the beat of its owner, last changed
 	tenures  [ooo.Partitions]int64     // the highest ones observed, whatever Redis lost since
 }
 

@@ -152,11 +152,10 @@ func (o *Owners) extendDeadline(wall time.Time, older bool) {
 }
 
 // rebalance begins to release some of the partitions that this replica owns above its share.
-// releaseRate is per roundTime, and rounds may be sent earlier. While rounds keep failing it
-// releases nothing, because it takes long until another replica takes a free partition.
+// releaseRate is per roundTime, and rounds may be sent earlier.
 func (o *Owners) rebalance() {
 	now := time.Now()
-	if o.peers.silence(now) != deadAfter || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
+	if o.peers.silence(now) == 0 || o.round.sentAt.Sub(o.round.rebalancedAt) < roundTime {
 		return
 	}
 	o.round.rebalancedAt = o.round.sentAt
@@ -171,13 +170,15 @@ func (o *Owners) view(now time.Time) view {
 	busy := func(p int) bool { return !o.held[p].current() || o.holder.Busy(p) }
 	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.peers.table.Leases, free: o.peers.free, busy: busy}
 	silence := o.peers.silence(now)
+	v.failing = silence > deadAfter
 	for p, h := range o.holds() {
 		v.held[p] = !h.draining
 		v.free[p] = time.Time{} // it may have been acquired since the last table
 	}
 	for p, changed := range o.peers.changed {
-		if silence > deadAfter && now.Sub(changed) < silence {
-			v.free[p] = time.Time{} // if Redis went back, its owner may have come back since, or another may have taken it
+		// If Redis went back, its owner may have come back since, or another may have taken it.
+		if v.failing && now.Sub(changed) < silence {
+			v.free[p] = time.Time{}
 		}
 	}
 	return v

@@ -58,6 +58,9 @@ type view struct {
 	held   [ooo.Partitions]bool      // owned by this replica and not being released
 	free   [ooo.Partitions]time.Time // since when the partition has no living owner; zero: it has one
 	busy   func(p int) bool          // whether the partition must not be released now
+	// failing means that rounds keep failing. It then takes long until another replica takes a free
+	// partition, so only a replica without a share releases any.
+	failing bool
 }
 
 // plan returns the partitions to take and the partitions to release.
@@ -85,7 +88,7 @@ func plan(v view) (take, release []int) {
 	switch {
 	case deficit > 0:
 		return v.pickTakes(free, deficit, before, v.beats[v.me].Settings < newest), nil
-	case deficit < 0 && needed > 0 && anyAnswered(v.beats):
+	case deficit < 0 && needed > 0 && !v.failing && anyAnswered(v.beats):
 		// Fewer while released ones are not taken.
 		return nil, v.pickReleases(min(-deficit, releaseRate, 2*releaseRate-len(free)))
 	}
