@@ -192,20 +192,26 @@ func (p *Poller) decide(ctx context.Context, j *job, setting *ooo.Setting, c cal
 		return nil, Stale
 	}
 	if outcome == Changed {
-		p.cfg.Log.InfoContext(ctx, "out of office changed", "mailbox", m.Person.ID, "away", m.State.Away, "source", source)
-		change := Change{Source: source, Lead: j.lead}
-		if !hint.At.IsZero() {
-			change.Took = max(time.Since(hint.At), 0)
-		}
-		p.cfg.OnChange(change)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		j.t.polledAt = time.Time{}
-		if source == ooo.SourcePoll {
-			j.t.polledAt = time.Now()
-		}
+		p.reportChange(ctx, j, m, source, hint)
 	}
 	return m, outcome
+}
+
+// reportChange logs and counts a change that was saved, and remembers whether a notification of it may
+// still come.
+func (p *Poller) reportChange(ctx context.Context, j *job, m *ooo.Mailbox, source ooo.Source, hint ooo.Hint) {
+	p.cfg.Log.InfoContext(ctx, "out of office changed", "mailbox", m.Person.ID, "away", m.State.Away, "source", source)
+	change := Change{Source: source, Lead: j.lead}
+	if !hint.At.IsZero() {
+		change.Took = max(time.Since(hint.At), 0)
+	}
+	p.cfg.OnChange(change)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j.t.polledAt = time.Time{}
+	if source == ooo.SourcePoll {
+		j.t.polledAt = time.Now()
+	}
 }
 
 // recordSetting records in a draft that a setting was read.
