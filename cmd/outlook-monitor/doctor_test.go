@@ -128,7 +128,7 @@ func TestDoctorFailures(t *testing.T) {
 		"subscription denied":   {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create", Kind: "status", Status: 403}, check: "subscription", want: "subscription denied"},
 		"listen address in use": {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "listen address", want: "another program listens"},
 		"Redis of another app":  {env: map[string]string{"REDIS_URL": foreign.URL()}, check: "Redis", want: "another tenant, app or Graph → use another Redis or database number"},
-		"PRIVATE_ADDR in use":   {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(tb.base, "http://127.0.0.1"), "PRIVATE_ADDR": strings.TrimPrefix(tb.base, "http://")}, check: "listen address", want: "choose another PRIVATE_ADDR"},
+		"PRIVATE_ADDR in use":   {env: map[string]string{"PRIVATE_ADDR": strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "listen address", want: "choose another PRIVATE_ADDR"},
 		"untrusted Redis":       {env: map[string]string{"REDIS_URL": tlsRedis.URL()}, check: "Redis", want: "does not trust the certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -81,8 +82,8 @@ func (r *reader) checkListen() {
 	const minTokenLength = 16 // characters
 	l := &r.settings
 	private := l.PrivateAddr
-	if _, port, _ := net.SplitHostPort(private); private != "" && private == l.ListenAddr && port != "0" {
-		r.mistake("PRIVATE_ADDR", "is the same as LISTEN_ADDR or PORT: use another port, or unset it to serve everything there")
+	if private != "" && overlap(private, l.ListenAddr) {
+		r.mistake("PRIVATE_ADDR", "overlaps LISTEN_ADDR or PORT: use another port, or unset it to serve everything there")
 	}
 	if private == "" && !r.mistakes.Has("PRIVATE_ADDR") {
 		private = l.ListenAddr
@@ -103,6 +104,23 @@ func (r *reader) checkListen() {
 			r.mistake("TLS_CERT_FILE", "and TLS_KEY_FILE are not a matching certificate and private key: "+pemRemedy)
 		}
 	}
+}
+
+// overlap reports whether it is certain that two addresses can't be listened on at the same time.
+func overlap(one, other string) bool {
+	host1, port1, _ := net.SplitHostPort(one)
+	host2, port2, _ := net.SplitHostPort(other)
+	if port1 != port2 || port1 == "0" {
+		return false
+	}
+	// Other systems than Linux let a program listen on one address beside a listener on all.
+	return host1 == host2 || runtime.GOOS == "linux" && (allAddresses(host1) || allAddresses(host2))
+}
+
+// allAddresses reports whether a listener on host listens on all addresses, of IPv4 and IPv6.
+func allAddresses(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
 }
 
 const pemRemedy = "use PEM files with an unencrypted key: openssl pkey decrypts a key, openssl pkcs12 -nodes converts a PKCS#12 file"

@@ -108,6 +108,8 @@ func TestMistakes(t *testing.T) {
 		"PORT too high":                         {env{"PORT": "65536"}, "PORT", "65535"},
 		"address with an invalid port":          {env{"LISTEN_ADDR": "127.0.0.1:http"}, "LISTEN_ADDR", "port"},
 		"private address equals PORT":           {env{"PORT": "10000", "PRIVATE_ADDR": ":10000"}, "PRIVATE_ADDR", "PORT"},
+		"private address is one of all":         {env{"PORT": "10000", "PRIVATE_ADDR": "[::1]:10000"}, "PRIVATE_ADDR", "PORT"},
+		"listen address is one of all":          {env{"LISTEN_ADDR": "127.0.0.1:1", "PRIVATE_ADDR": "0.0.0.0:1"}, "PRIVATE_ADDR", "LISTEN_ADDR"},
 		"key without a certificate":             {env{"TLS_KEY_FILE": key}, "TLS_CERT_FILE", "TLS_KEY_FILE"},
 		"key of another certificate":            {env{"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": key}, "TLS_CERT_FILE", "matching certificate"},
 		"missing key file":                      {env{"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": "/nowhere"}, "TLS_KEY_FILE", "/nowhere"},

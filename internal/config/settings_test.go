@@ -90,6 +90,7 @@ func TestValues(t *testing.T) {
 		"PORT":                              {env{"PORT": "10000"}, "ListenAddr", ":10000"},
 		"address overrides invalid PORT":    {env{"PORT": "none", "LISTEN_ADDR": "127.0.0.1:1"}, "ListenAddr", "127.0.0.1:1"},
 		"private address":                   {env{"PRIVATE_ADDR": "[::1]:8081"}, "PrivateAddr", "[::1]:8081"},
+		"one port of two addresses":         {env{"LISTEN_ADDR": "127.0.0.1:1", "PRIVATE_ADDR": "[::1]:1"}, "PrivateAddr", "[::1]:1"},
 		"two free ports":                    {env{"LISTEN_ADDR": "127.0.0.1:0", "PRIVATE_ADDR": "127.0.0.1:0"}, "PrivateAddr", "127.0.0.1:0"},
 		"anonymous":                         {env{"ALLOW_ANONYMOUS": "YES"}, "AllowAnonymous", "true"},
 		"not anonymous":                     {env{"ALLOW_ANONYMOUS": "0"}, "AllowAnonymous", "false"},
