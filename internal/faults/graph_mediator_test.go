@@ -37,14 +37,14 @@ var graphCells = []cell{
 	{name: "Graph answers 429", short: true, max429: 40, inject: graphFault(8*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "all", Kind: "throttle", RetryAfter: graphsim.Duration(3 * time.Second)})},
 	{name: "Graph answers 429 to parts of batches", inject: graphFault(6*time.Second, 20*time.Second,
-		graphsim.Fault{Operation: "batch-item", Kind: "throttle", RetryAfter: graphsim.Duration(2 * time.Second), Probability: 0.5})},
+		graphsim.Fault{Operation: "batch-item", Kind: "throttle", RetryAfter: graphsim.Duration(2 * time.Second), Probability: new(0.5)})},
 	{name: "Graph resets half of the connections", inject: graphFault(6*time.Second, 20*time.Second,
-		graphsim.Fault{Operation: "all", Kind: "reset", Probability: 0.5})},
+		graphsim.Fault{Operation: "all", Kind: "reset", Probability: new(0.5)})},
 	{name: "Graph is 5 s slow", inject: graphFault(8*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "all", Kind: "latency", Delay: graphsim.Duration(5 * time.Second)})},
 	{name: "Graph fails half of each batch", inject: graphFault(6*time.Second, 20*time.Second,
-		graphsim.Fault{Operation: "batch-item", Kind: "status", Probability: 0.5},
-		graphsim.Fault{Operation: "read", Kind: "status", Probability: 0.5})},
+		graphsim.Fault{Operation: "batch-item", Kind: "status", Probability: new(0.5)},
+		graphsim.Fault{Operation: "read", Kind: "status", Probability: new(0.5)})},
 	{name: "logins fail after the token has expired", tokenLifetime: 5 * time.Second, inject: graphFault(10*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "token", Kind: "status"})},
 }
@@ -61,8 +61,8 @@ var coverCells = []cell{
 	{name: "notifications are lost", inject: graphFault(6*time.Second, 20*time.Second,
 		graphsim.Fault{Operation: "notification", Kind: "drop"})},
 	{name: "notifications are duplicated and reordered", inject: graphFault(6*time.Second, 20*time.Second,
-		graphsim.Fault{Operation: "notification", Kind: "double", Probability: 0.5},
-		graphsim.Fault{Operation: "notification", Kind: "reorder", Probability: 0.5})},
+		graphsim.Fault{Operation: "notification", Kind: "double", Probability: new(0.5)},
+		graphsim.Fault{Operation: "notification", Kind: "reorder", Probability: new(0.5)})},
 }
 
 var mediatorCells = []cell{

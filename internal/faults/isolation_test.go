@@ -103,7 +103,7 @@ var isolationCells = []cell{
 		r.start()
 	}},
 	{name: "Graph lists no subscriptions", inject: incompleteList(graphsim.Fault{Kind: "omit"})},
-	{name: "Graph lists half of its subscriptions", short: true, inject: incompleteList(graphsim.Fault{Kind: "omit", Probability: 0.5})},
+	{name: "Graph lists half of its subscriptions", short: true, inject: incompleteList(graphsim.Fault{Kind: "omit", Probability: new(0.5)})},
 	{name: "Graph lists sixty empty pages first", inject: incompleteList(graphsim.Fault{Kind: "empty", Times: 60})},
 	{name: "Graph's subscription list repeats a page", inject: incompleteList(graphsim.Fault{Kind: "repeat"})},
 	{name: "the mediator takes 40 s to list its users", inject: func(tb *testbed) {

@@ -24,7 +24,7 @@ func (s *Server) controlHandler() http.Handler {
 	handle("GET /subscriptions", func(*http.Request) (any, error) { return map[string]any{"subscriptions": s.Subscriptions()}, nil })
 	handle("GET /faults", func(*http.Request) (any, error) { return map[string]any{"faults": s.Faults()}, nil })
 	handle("DELETE /faults", func(*http.Request) (any, error) { s.ClearFaults(); return nil, nil })
-	handle("DELETE /faults/{id}", func(r *http.Request) (any, error) { s.ClearFault(r.PathValue("id")); return nil, nil })
+	handle("DELETE /faults/{id}", func(r *http.Request) (any, error) { return nil, s.ClearFault(r.PathValue("id")) })
 	handle("POST /tokens/revoke", func(*http.Request) (any, error) { s.RevokeTokens(); return nil, nil })
 	handle("GET /stats", func(*http.Request) (any, error) { return s.Stats(), nil })
 	handle("POST /stats/reset", func(*http.Request) (any, error) { s.ResetStats(); return nil, nil })
@@ -89,8 +89,9 @@ func handleJSON[T any](mux *http.ServeMux, pattern string, act func(r *http.Requ
 }
 
 var (
-	errNoRoute     = errors.New("no such path or method")
-	errUnreachable = errors.New("no answer from the notification URL")
+	errNoRoute      = errors.New("no such path or method")
+	errUnknownFault = errors.New("no such fault")
+	errUnreachable  = errors.New("no answer from the notification URL")
 )
 
 // controlStatuses maps errors to statuses. The first match wins.
@@ -101,6 +102,7 @@ var controlStatuses = []struct {
 	{errNoRoute, http.StatusNotFound},
 	{ErrUnknownUser, http.StatusNotFound},
 	{ErrUnknownSubscription, http.StatusNotFound},
+	{errUnknownFault, http.StatusNotFound},
 	{ErrExists, http.StatusConflict},
 	{ErrInvalid, http.StatusBadRequest},
 	{errUnreachable, http.StatusBadGateway},

@@ -46,7 +46,7 @@ type Fault struct {
 	// clientState comes before it).
 	Kind string `json:"kind"`
 
-	Probability float64  `json:"probability,omitempty"` // up to 1; 0: not given, which means 1
+	Probability *float64 `json:"probability,omitempty"` // above 0, up to 1; nil: 1
 	Times       int      `json:"times,omitempty"`       // how often it happens; 0: no limit
 	User        string   `json:"user,omitempty"`        // id, UPN or mail; empty: all users
 	Status      int      `json:"status,omitempty"`      // default 503
@@ -98,8 +98,8 @@ func (f Fault) check() error {
 		return fmt.Errorf("%w: unknown operation %q", ErrInvalid, f.Operation)
 	case !slices.Contains(kinds, f.Kind):
 		return fmt.Errorf("%w: kind %q of %s, want one of %s", ErrInvalid, f.Kind, f.Operation, strings.Join(kinds, ", "))
-	case f.Probability < 0 || f.Probability > 1:
-		return fmt.Errorf("%w: probability is %v, want above 0, up to 1", ErrInvalid, f.Probability)
+	case f.Probability != nil && (*f.Probability <= 0 || *f.Probability > 1):
+		return fmt.Errorf("%w: probability is %v, want above 0, up to 1", ErrInvalid, *f.Probability)
 	case f.Times < 0:
 		return fmt.Errorf("%w: times is %d, want 0 or more", ErrInvalid, f.Times)
 	case f.Status != 0 && (f.Status < 400 || f.Status > 599):
@@ -123,7 +123,7 @@ func (s *state) fire(userID string, kinds []string, operations ...string) []Faul
 			f.userID != "" && f.userID != userID {
 			continue
 		}
-		if f.Probability > 0 && s.probability.Float64() >= f.Probability {
+		if f.Probability != nil && s.probability.Float64() >= *f.Probability {
 			continue
 		}
 		f.Hits++
@@ -170,11 +170,16 @@ func (s *Server) ClearFaults() {
 	s.faults = nil
 }
 
-// ClearFault ends one fault. It ignores an unknown id.
-func (s *Server) ClearFault(id string) {
+// ClearFault ends one fault.
+func (s *Server) ClearFault(id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := len(s.faults)
 	s.faults = slices.DeleteFunc(s.faults, func(f Fault) bool { return f.ID == id })
+	if len(s.faults) == before {
+		return fmt.Errorf("%w: %s", errUnknownFault, id)
+	}
+	return nil
 }
 
 // applyFaults applies the active faults to a call. It returns nil if the call proceeds. The

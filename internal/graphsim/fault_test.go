@@ -59,7 +59,7 @@ func TestSameSeedSameFaults(t *testing.T) {
 	run := func(seed uint64) (statuses string) {
 		f := start(t, graphsim.Config{Seed: seed})
 		u := f.addUser("ann@contoso.example")
-		f.SetFault(graphsim.Fault{Operation: "read", Kind: "status", Probability: 0.5})
+		f.SetFault(graphsim.Fault{Operation: "read", Kind: "status", Probability: new(0.5)})
 		for range 100 {
 			statuses += fmt.Sprint(f.read(u).status, " ")
 		}

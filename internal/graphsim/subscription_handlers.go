@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"cmp"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
@@ -65,8 +66,10 @@ func noSubscription() *reply {
 	return fail(http.StatusNotFound, "ResourceNotFound", "The object was not found.")
 }
 
-// renewSubscription is PATCH /subscriptions/{id}. Only the expiry, the
-// notification URL and the encryption certificate can be changed.
+// changeable are the properties that a PATCH may contain.
+var changeable = []string{"@odata.type", "expirationDateTime", "notificationUrl", "encryptionCertificate", "encryptionCertificateId"}
+
+// renewSubscription is PATCH /subscriptions/{id}.
 func (s *Server) renewSubscription(c *call) *reply {
 	now := time.Now()
 	stored := s.subscription(c.path[1])
@@ -78,16 +81,22 @@ func (s *Server) renewSubscription(c *call) *reply {
 	if refusal != nil {
 		return refusal
 	}
-	fixed := req
-	fixed.ExpirationDateTime, fixed.NotificationURL, fixed.EncryptionCertificate, fixed.EncryptionCertificateID = time.Time{}, "", "", ""
-	if fixed != (properties{}) {
-		return invalidRequest("Only expirationDateTime, notificationUrl, encryptionCertificate and encryptionCertificateId can be updated.")
+	var given map[string]json.RawMessage
+	_ = json.Unmarshal(c.body, &given) // parseSubscription has accepted it
+	for name, value := range given {
+		switch {
+		case !slices.Contains(changeable, name):
+			return invalidRequest("Only expirationDateTime, notificationUrl, encryptionCertificate and encryptionCertificateId can be updated.")
+		case string(value) == "null" || string(value) == `""`:
+			return invalidRequest("The property '" + name + "' must not be empty.")
+		}
 	}
+	_, renews := given["expirationDateTime"]
 	t, refusal := parseResource(sub.Resource)
 	if refusal != nil {
 		return refusal
 	}
-	if !req.ExpirationDateTime.IsZero() {
+	if renews {
 		if refusal := s.grantExpiry(&sub, t, req.ExpirationDateTime, now); refusal != nil {
 			return refusal
 		}
@@ -108,7 +117,7 @@ func (s *Server) renewSubscription(c *call) *reply {
 			return refusal
 		}
 	}
-	if !req.ExpirationDateTime.IsZero() {
+	if renews {
 		s.applyLifeFaults(&sub, opSubscriptionRenew)
 	}
 	if stored = s.subscription(sub.ID); stored == nil { // it may have ended during the handshake
@@ -117,7 +126,7 @@ func (s *Server) renewSubscription(c *call) *reply {
 	stored.NotificationURL = cmp.Or(req.NotificationURL, stored.NotificationURL)
 	stored.EncryptionCertificate = cmp.Or(req.EncryptionCertificate, stored.EncryptionCertificate)
 	stored.EncryptionCertificateID = cmp.Or(req.EncryptionCertificateID, stored.EncryptionCertificateID)
-	if !req.ExpirationDateTime.IsZero() {
+	if renews {
 		stored.ExpirationDateTime, stored.ends, stored.reauthorize = sub.ExpirationDateTime, sub.ends, sub.reauthorize
 	}
 	return respond(http.StatusOK, s.subscriptionBody(*stored))
