@@ -56,17 +56,9 @@ func (s *Store) Hints(ctx context.Context) ([]ooo.Hint, error) {
 	return hints, nil
 }
 
-// maxHintWriters limits the writes of hints in flight, so that notifications leave connections to
-// saves when Redis is slow. Hints left meanwhile share the next write.
-const maxHintWriters = 8
-
-// hintBatch is the hints that one write stores.
-type hintBatch struct {
-	fields    []any      // of the hash, with their values
-	published []ooo.Hint // those to send in messages too
-	written   chan struct{}
-	err       error // valid once written is closed
-}
+// maxHintWrites limits the writes of hints in flight, so that notifications leave connections to
+// saves when Redis is slow.
+const maxHintWrites = 16
 
 // LeaveHints stores hints for the owners of their mailboxes, all or none. If publish is set,
 // it also sends them to the owners in messages. If ctx ends first, they may be stored or not.
@@ -82,50 +74,17 @@ func (s *Store) LeaveHints(ctx context.Context, publish bool, hints ...ooo.Hint)
 		}
 		fields = append(fields, hintField(h), value)
 	}
-	s.hintsMu.Lock()
-	b := s.nextHints
-	if b == nil || len(b.fields) >= 2*chunkSize {
-		b = &hintBatch{written: make(chan struct{})}
-		s.nextHints = b
-		go s.writeHints(context.WithoutCancel(ctx), b)
+	if err := s.hintWrites.Acquire(ctx, 1); err != nil {
+		return translate(err)
 	}
-	b.fields = append(b.fields, fields...)
-	if publish {
-		b.published = append(b.published, hints...)
-	}
-	s.hintsMu.Unlock()
-	select {
-	case <-b.written:
-		return b.err
-	case <-ctx.Done():
-		return translate(ctx.Err())
-	}
-}
-
-// writeHints writes a batch when it is its turn; until then callers add to it.
-func (s *Store) writeHints(ctx context.Context, b *hintBatch) {
-	defer close(b.written)
-	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
-	defer cancel()
-	select {
-	case s.hintWriters <- struct{}{}:
-		defer func() { <-s.hintWriters }()
-	case <-ctx.Done():
-	}
-	s.hintsMu.Lock()
-	if s.nextHints == b {
-		s.nextHints = nil
-	}
-	s.hintsMu.Unlock()
-	if ctx.Err() != nil { // most callers have given up
-		b.err = translate(ctx.Err())
-		return
-	}
+	defer s.hintWrites.Release(1)
 	pipe := s.client.Pipeline()
-	written := pipe.HSet(ctx, hintsKey, b.fields...)
-	s.publish(ctx, pipe, hintMessages(b.published)...)
+	written := pipe.HSet(ctx, hintsKey, fields...)
+	if publish {
+		s.publish(ctx, pipe, hintMessages(hints)...)
+	}
 	pipe.Exec(ctx) //nolint:errcheck // only the error of HSET matters
-	b.err = translate(written.Err())
+	return translate(written.Err())
 }
 
 // RemoveHints removes hints that were carried out, unless they have changed since.

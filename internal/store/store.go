@@ -39,6 +39,7 @@ import (
 	"github.com/redis/go-redis/v9/auth"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
+	"golang.org/x/sync/semaphore"
 
 	"outlook-monitor/internal/schedule"
 )
@@ -89,9 +90,7 @@ type Store struct {
 	channel        string
 	log            *slog.Logger
 
-	hintWriters chan struct{} // capacity maxHintWriters: writes of hints in flight
-	hintsMu     sync.Mutex
-	nextHints   *hintBatch // nil: none; guarded by hintsMu
+	hintWrites *semaphore.Weighted // in flight
 
 	overviews    overviews
 	configDenied atomic.Bool // Redis does not show its configuration
@@ -128,7 +127,7 @@ func Open(cfg Config) (*Store, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.reopener, s.roundsReopener = newReopener(ctx, s.client), newReopener(ctx, s.rounds)
-	s.hintWriters = make(chan struct{}, maxHintWriters)
+	s.hintWrites = semaphore.NewWeighted(maxHintWrites)
 	return s, nil
 }
 

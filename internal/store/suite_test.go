@@ -280,7 +280,7 @@ type listener struct {
 // listen runs Listen until the test ends, and returns once it is connected.
 func (f *fixture) listen() listener {
 	f.t.Helper()
-	l := listener{f, make(chan store.Message, 100)}
+	l := listener{f, make(chan store.Message, 300)}
 	await.Run(f.t, func(ctx context.Context) error {
 		return f.Listen(ctx, func(m store.Message) { l.messages <- m })
 	})
