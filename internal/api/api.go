@@ -47,7 +47,8 @@ type Wishes interface {
 	// RecordOf returns the record that an address was last saved in, or "" if there is none.
 	RecordOf(ctx context.Context, address string) (ooo.RecordID, error)
 	// Summary returns the summary of a wish, or false if the owner has not written one. It returns
-	// [store.ErrChanged] if the address has another wish by now.
+	// [store.ErrChanged] if the address has another wish by now, and [store.ErrDamaged] if the row
+	// or the record can't be read.
 	Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error)
 }
 

@@ -31,10 +31,12 @@ var outcomes = []outcome{
 	{errNotReady, http.StatusServiceUnavailable},
 	{errBusy, http.StatusServiceUnavailable},
 	{errContended, http.StatusServiceUnavailable},
-	{store.ErrDamaged, http.StatusInternalServerError},
 }
 
-var errUnreachable = errors.New("Redis is unreachable: try again")
+var (
+	errUnreachable = errors.New("Redis is unreachable: try again")
+	errDamaged     = errors.New("the request for this user in Redis can't be decoded: start or stop monitoring the user, which replaces it")
+)
 
 // badRequest is an error that says how to write the request.
 type badRequest string
@@ -45,6 +47,9 @@ func (text badRequest) Error() string { return string(text) }
 func outcomeOf(err error) outcome {
 	if text, ok := errors.AsType[badRequest](err); ok {
 		return outcome{text, http.StatusBadRequest}
+	}
+	if errors.Is(err, store.ErrDamaged) {
+		return outcome{errDamaged, http.StatusInternalServerError}
 	}
 	for _, o := range outcomes {
 		if errors.Is(err, o.err) {

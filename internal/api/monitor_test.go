@@ -137,7 +137,7 @@ func TestEffects(t *testing.T) {
 		"new spelling":                  {nothing, monitor("ann@contoso.example", "True"), 200, 0, 1, annWish},
 		"refused delivery":              {annRow(func(r *ooo.Summary) { r.Delivery = ooo.DeliveryRefused }), startAnn, 200, 0, 0, annWish},
 		"unreadable mailbox":            {annRow(func(r *ooo.Summary) { r.Condition, r.NotFound = ooo.Unknown, true }), startAnn, 200, 0, 0, annCheck},
-		"damaged summary":               {annRow(func(r *ooo.Summary) { *r = ooo.Summary{} }), startAnn, 200, 0, 0, annWish},
+		"damaged summary":               {annRow(func(r *ooo.Summary) { *r = ooo.Summary{} }), startAnn, 200, 0, 1, annWish},
 		"no summary yet":                {annRow(func(r *ooo.Summary) { r.ID = "other" }), startAnn, 200, 0, 0, annWish},
 		"stop":                          {nothing, stopAnn, 200, 0, 0, annWish},
 		"stop, not monitored":           {nothing, stopBob, 200, 0, 0, "[]"},

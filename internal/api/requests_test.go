@@ -124,9 +124,11 @@ func TestPaths(t *testing.T) {
 		"HEAD of a user":               {head("/api/users/ann@contoso.example/"), 200, ""},
 		"HEAD of an unknown user":      {head("/api/users/nobody@contoso.example"), 404, ""},
 		"method not allowed":           {get("/monitor"), 405, `"error"`},
+		"damaged wish":                 {post("/api/users/damaged@contoso.example/check"), 500, "start or stop monitoring the user"},
 	} {
 		f := monitorFixture()
 		f.add(userNamed("a/b+c@contoso.example"))
+		f.wishes["damaged@contoso.example"] = ooo.Wish{Nonce: "1"}
 		answer, body := tt.ask(fullEngine(t, f))
 		if answer.Code != tt.status || !strings.Contains(body, tt.answer) {
 			t.Errorf("%s: %s %s = %d %q, want %d with %q", name, tt.method, tt.path, answer.Code, body, tt.status, tt.answer)

@@ -75,7 +75,8 @@ func (a *API) acquire(ctx context.Context, limit *semaphore.Weighted) error {
 // start starts monitoring an address. If it is already monitored, the wish is written
 // again for an operator, so that a replica that retries an older stop sees that the start
 // came later. For the mediator it is not, because each sync names all users, and the
-// mediator is asked for a sync after a retried stop.
+// mediator is asked for a sync after a retried stop; except if the record or its row is
+// damaged, because the owner writes both when it carries out a new wish.
 func (a *API) start(ctx context.Context, address string, by ooo.Requester) error {
 	var person *ooo.Person // nil: not looked up
 	for range maxSwaps {
@@ -95,16 +96,22 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 		case by == ooo.Mediator && old.Address != address: // the mediator decides the spelling
 			next.Address = address
 		case by == ooo.Mediator:
-			if err := a.restart(ctx, old); !errors.Is(err, store.ErrChanged) {
+			err := a.restart(ctx, old)
+			if errors.Is(err, store.ErrChanged) {
+				continue // a stop was acknowledged in between; this start comes after it
+			}
+			if !errors.Is(err, store.ErrDamaged) {
 				return err
 			}
-			continue // a stop was acknowledged in between; this start comes after it
 		}
 		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next)); {
 		case err != nil:
 			return err
 		case swapped && old.On:
-			if err := a.restart(ctx, next); !errors.Is(err, store.ErrChanged) {
+			switch err := a.restart(ctx, next); {
+			case errors.Is(err, store.ErrDamaged): // until the owner has carried out the new wish
+				return unresolved(next)
+			case !errors.Is(err, store.ErrChanged):
 				return err
 			}
 			return nil // what was requested in between comes after this start
@@ -117,10 +124,11 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 
 // restart handles a start of an address that is already monitored: it leaves hints for
 // the owner if something is wrong. It does not ask Graph, because the mediator posts all
-// its users at each sync. It returns [store.ErrChanged] if w was replaced.
+// its users at each sync. It returns [store.ErrChanged] if w was replaced, and
+// [store.ErrDamaged] if the record or its row is damaged.
 func (a *API) restart(ctx context.Context, w ooo.Wish) error {
 	row, known, err := a.cfg.Wishes.Summary(ctx, w)
-	if err != nil && !errors.Is(err, store.ErrDamaged) {
+	if err != nil {
 		return err
 	}
 	var hints []ooo.Hint

@@ -120,8 +120,15 @@ func TestDamagedRecordIsReplaced(t *testing.T) {
 		f.update(away)
 		replaced(f)
 	})
+	t.Run("by a start of a mailbox in memory", func(t *testing.T) {
+		f := monitoring(t)
+		damage(f)
+		f.wish(nil)
+		replaced(f)
+	})
 	t.Run("together with its other addresses", func(t *testing.T) {
-		f := newFixture(t, damage, func(f *fixture) {
+		f := newFixture(t, func(f *fixture) {
+			f.put(annRecords, annID, "x") // has no version either
 			f.wish(nil)
 			_, wish, _ := strings.Cut(f.field(wishes, folded), ":") // the other one has no hint
 			f.put(wishes, "a@contoso.example", "other:"+strings.Replace(wish, ann, "a@contoso.example", 1))

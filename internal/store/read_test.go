@@ -149,8 +149,8 @@ var readSuite = map[string]func(*testing.T, *fixture){
 			f.must(err)
 			wishes, err := f.AllWishes(t.Context())
 			f.must(err)
-			if found := f.found(ooo.Query{}); len(hints) != 3 || len(wishes) != 3 || found != "ann" {
-				t.Errorf("%d hints and %d wishes, and %q is found, want three each, and ann", len(hints), len(wishes), found)
+			if found := f.found(ooo.Query{}); len(hints) != 3 || len(wishes) != 3 || found != "ann record" {
+				t.Errorf("%d hints and %d wishes, and %q are found, want three each, and ann and the damaged record", len(hints), len(wishes), found)
 			}
 		}
 		if want := map[string]int{"hint": 6, "wish": 5, "record": 1, "row": 1}; !maps.Equal(f.reported, want) {
@@ -159,10 +159,14 @@ var readSuite = map[string]func(*testing.T, *fixture){
 		if text := f.log.String(); strings.Contains(text, "secret") || strings.Count(text, "damaged entry") != 13 {
 			t.Errorf("log = %s, want 13 entries without addresses", text)
 		}
-		_, err := f.User(t.Context(), record.Address)
-		f.wantErr(err, store.ErrDamaged)
-		_, _, err = f.Summary(t.Context(), row)
-		f.wantErr(err, store.ErrDamaged)
+		user, err := f.User(t.Context(), record.Address)
+		if f.must(err); user.Condition != ooo.Unknown || user.Reason == "" || user.Person != record.Person {
+			t.Errorf("user with a damaged record = %+v, want it unknown with a reason", user)
+		}
+		for _, damaged := range []ooo.Wish{record, row} {
+			_, _, err = f.Summary(t.Context(), damaged)
+			f.wantErr(err, store.ErrDamaged)
+		}
 		wishes, err := f.Wishes(t.Context(), addresses...)
 		if f.must(err); wishes[0] != ann {
 			t.Errorf("Wishes = %+v, want that of ann first", wishes)

@@ -90,7 +90,7 @@ if redis.call('HGET', owners, field) ~= lease then return 'owner' end
 local id, version, record, overwrite = arg(), tonumber(arg()), arg(), arg() == '1'
 local historyLength, feedLength = arg(), arg()
 local found = redis.call('HGET', records, id)
-local older = tonumber(tag(found)) or 0
+local older = tonumber(tag(found)) or found and -1 or 0
 if found == record or (overwrite and older == version) then return 'same' end
 if older ~= version - 1 and not (overwrite and older < version) then return 'version' end
 

@@ -13,7 +13,7 @@ import (
 
 // User returns the user for a monitored address, pending until the owner has carried out the
 // wish. It returns [ooo.ErrNotMonitored] if the address is not monitored, and [ErrDamaged] if its
-// wish or record is damaged.
+// wish is damaged.
 func (s *Store) User(ctx context.Context, address string) (ooo.User, error) {
 	w, err := s.Wish(ctx, address)
 	switch {
@@ -23,17 +23,17 @@ func (s *Store) User(ctx context.Context, address string) (ooo.User, error) {
 		return ooo.User{}, ooo.ErrNotMonitored
 	}
 	users, err := s.users(ctx, w)
-	switch {
-	case err != nil:
+	if err != nil {
 		return ooo.User{}, err
-	case len(users) == 0:
-		return ooo.User{}, s.damaged(ctx, "record", string(w.Record()))
 	}
 	return users[0], nil
 }
 
-// users returns the users for wishes that are on, in their order, in one round trip. It skips
-// those with damaged records.
+// damagedReason is why a user is unknown whose record is damaged.
+const damagedReason = "the record in Redis can't be decoded: a start of the user replaces it"
+
+// users returns the users for wishes that are on, in their order, in one round trip. Those with
+// damaged records are unknown.
 func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, error) {
 	pipe := s.client.Pipeline()
 	allReads := pipe.HGetAll(ctx, readsKey)
@@ -51,6 +51,9 @@ func (s *Store) users(ctx context.Context, wishes ...ooo.Wish) ([]ooo.User, erro
 		if record := records[i].Val(); record != "" {
 			var err error
 			if m, err = s.decodeRecord(ctx, w.Record(), record); err != nil {
+				damaged := ooo.PendingUser(w.Address, w.Person)
+				damaged.Condition, damaged.Reason = ooo.Unknown, damagedReason
+				users = append(users, damaged)
 				continue
 			}
 		}
@@ -154,17 +157,24 @@ func (s *Store) RecordOf(ctx context.Context, address string) (ooo.RecordID, err
 }
 
 // Summary returns the summary row for a wish. If the owner has not written it yet, Summary returns
-// a pending one and false. It returns [ErrChanged] if the address has another wish.
+// a pending one and false. It returns [ErrChanged] if the address has another wish, and [ErrDamaged]
+// if the row or the record is damaged.
 func (s *Store) Summary(ctx context.Context, w ooo.Wish) (ooo.Summary, bool, error) {
 	folded := ooo.FoldAddress(w.Address)
 	pipe := s.client.Pipeline()
 	row := pipe.HGet(ctx, rowsKey(w.Record().Partition()), folded)
+	record := pipe.HGet(ctx, recordsKey(w.Record().Partition()), string(w.Record()))
 	wish := pipe.HGet(ctx, wantsKey, folded)
 	if err := exec(ctx, pipe); err != nil {
 		return ooo.Summary{}, false, err
 	}
 	if nonce, _, _ := strings.Cut(wish.Val(), ":"); nonce != w.Nonce {
 		return ooo.Summary{}, false, ErrChanged
+	}
+	if record.Val() != "" {
+		if _, err := s.decodeRecord(ctx, w.Record(), record.Val()); err != nil {
+			return ooo.Summary{}, false, err
+		}
 	}
 	return s.summarize(ctx, w, row.Val())
 }
