@@ -138,13 +138,13 @@ const (
 // handshakeResult interprets the response to a handshake. Specific cases come first.
 func (d *diagnosis) handshakeResult(r response, token string, address *url.URL) Result {
 	contentType, path := r.header.Get("Content-Type"), "/"+strings.TrimPrefix(address.Path, "/")
-	switch ngrok := r.ngrokError(); {
+	switch code := r.ngrokError(); {
 	case r.status == http.StatusOK && r.body == token && strings.HasPrefix(contentType, "text/plain"):
 		return ok("")
 	case r.status == http.StatusOK && r.body == token:
 		return failed("the answer is "+sanitize(contentType)+" instead of text/plain", "make the proxy keep the Content-Type")
-	case ngrok != "":
-		return failed(ngrok, "restart the tunnel, and set PUBLIC_URL to its https address")
+	case code != "":
+		return failed("ngrok itself answers: "+code, cmp.Or(ngrokRemedies[code], "see https://ngrok.com/docs/errors/"+strings.ToLower(code)))
 	case r.status/100 == 3:
 		return failed(fmt.Sprintf("it redirects (%d) to %s", r.status, r.redirectTarget(address)),
 			"set PUBLIC_URL to the final address, because Graph does not follow redirects; a login must not cover "+graphPaths)
@@ -174,14 +174,22 @@ func (d *diagnosis) handshakeResult(r response, token string, address *url.URL) 
 	return failed(fmt.Sprintf("it answers %d instead of 200", r.status), checkURL)
 }
 
-// ngrokError describes an error page of ngrok; empty: it is none.
+const tunnelOffline, tunnelTarget = "ERR_NGROK_3200", "ERR_NGROK_8012"
+
+// ngrokRemedies are for those errors of ngrok that are repaired on this machine.
+var ngrokRemedies = map[string]string{
+	tunnelOffline: "this tunnel is offline: restart it; PUBLIC_URL must be its https address",
+	tunnelTarget:  "the agent does not reach the service: make it forward to LISTEN_ADDR, by http or https like the service there",
+}
+
+// ngrokError returns the code of an error page of ngrok; empty: it is none.
 func (r response) ngrokError() string {
-	const offline, browserWarning = "ERR_NGROK_3200", "ERR_NGROK_6024"
+	const browserWarning = "ERR_NGROK_6024"
 	switch code := r.header.Get("Ngrok-Error-Code"); {
-	case code == offline || strings.Contains(r.body, offline):
-		return "ngrok says that this tunnel is offline (" + offline + ")"
-	case code != "" && code != browserWarning:
-		return "ngrok itself answers: " + sanitize(code)
+	case strings.Contains(r.body, tunnelOffline):
+		return tunnelOffline
+	case code != browserWarning:
+		return sanitize(code)
 	}
 	return ""
 }

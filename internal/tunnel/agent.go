@@ -3,6 +3,7 @@ package tunnel
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,6 +124,9 @@ func (t agentTunnel) usable() bool {
 // connError returns the error of a connection without the request.
 func connError(err error) error {
 	if wrapped, ok := errors.AsType[*net.OpError](err); ok {
+		return wrapped
+	}
+	if wrapped, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return wrapped
 	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {

@@ -155,13 +155,16 @@ func (e *ngrokEndpoint) End() {
 	_ = e.agent.Disconnect()
 }
 
-// Refusal is ngrok's error code, such as ERR_NGROK_105.
+// Refusal is ngrok's error code, such as ERR_NGROK_105, or empty if it gave none.
 type Refusal struct{ Code string }
 
 // Error returns the code and what to do.
 func (r *Refusal) Error() string {
 	remedy, ok := remedies[r.Code]
-	if !ok {
+	switch {
+	case r.Code == "":
+		return "ngrok refused without an error code: check the account at https://dashboard.ngrok.com"
+	case !ok:
 		remedy = "see https://ngrok.com/docs/errors/" + strings.ToLower(r.Code)
 	}
 	return fmt.Sprintf("ngrok refused with %s: %s", r.Code, remedy)
@@ -189,20 +192,17 @@ type coded interface {
 	ErrorCode() string
 }
 
-// explain returns a [Refusal] for an error of the SDK with a code, and otherwise an error
+// explain returns a [Refusal] for an error that ngrok sent, and otherwise an error
 // without ngrok's text.
 func explain(err error) error {
-	code := ""
-	if known, ok := errors.AsType[ngrok.Error](err); ok {
-		code = known.Code()
-	} else if known, ok := errors.AsType[coded](err); ok {
-		code = known.ErrorCode()
+	if sent, ok := errors.AsType[ngrok.Error](err); ok {
+		return &Refusal{Code: sent.Code()}
 	}
-	switch {
-	case code != "":
-		return &Refusal{Code: code}
-	case errors.Is(err, errTimeout):
+	if sent, ok := errors.AsType[coded](err); ok {
+		return &Refusal{Code: sent.ErrorCode()}
+	}
+	if errors.Is(err, errTimeout) {
 		return err
 	}
-	return fmt.Errorf("ngrok is unreachable: allow connections to connect.ngrok-agent.com:443: %w", connError(err))
+	return fmt.Errorf("ngrok is unreachable: allow connections to connect.ngrok-agent.com:443, without TLS inspection: %w", connError(err))
 }

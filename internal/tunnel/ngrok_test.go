@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -105,6 +107,12 @@ func TestNgrokBacksOff(t *testing.T) {
 	})
 }
 
+// sdkError is an error that ngrok sent.
+type sdkError string
+
+func (sdkError) Error() string  { return "text that may contain the token" }
+func (e sdkError) Code() string { return string(e) }
+
 func TestRefusals(t *testing.T) {
 	for name, tt := range map[string]struct {
 		code      string
@@ -117,10 +125,11 @@ func TestRefusals(t *testing.T) {
 		"domain of another account": {"ERR_NGROK_320", "choose another", false},
 		"domain in use":             {"ERR_NGROK_334", "NGROK_URL is in use", false},
 		"unknown code":              {"ERR_NGROK_9999", "https://ngrok.com/docs/errors/err_ngrok_9999", false},
+		"no code":                   {"", "ngrok refused without an error code", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				refusal := &tunnel.Refusal{Code: tt.code}
+				refusal := tunnel.Explain(sdkError(tt.code))
 				if text := refusal.Error(); !strings.Contains(text, tt.code) || !strings.Contains(text, tt.contains) {
 					t.Errorf("refusal = %q, want %s and %q in it", text, tt.code, tt.contains)
 				}
@@ -136,7 +145,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestOpenWithoutNgrok connects to a port that first doesn't answer and is then closed.
+// TestOpenWithoutNgrok connects to a port that first doesn't answer and is then closed, and
+// to one behind TLS inspection.
 func TestOpenWithoutNgrok(t *testing.T) {
 	ln := programtest.Listen(t)
 	const token = "2abcDEF_very_secret_token"
@@ -146,8 +156,14 @@ func TestOpenWithoutNgrok(t *testing.T) {
 	if _, err := account.Open(ctx); err == nil || strings.Contains(err.Error(), "did not answer in time") {
 		t.Errorf("Open = %v, want it to end with its context, before its own timeout", err)
 	}
+	inspected := httptest.NewTLSServer(http.NotFoundHandler())
+	defer inspected.Close()
+	_, err := tunnel.Account{Token: token, Server: inspected.Listener.Addr().String()}.Open(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "signed by unknown authority") {
+		t.Errorf("Open = %v, want the certificate as the reason", err)
+	}
 	ln.Close()
-	_, err := account.Open(t.Context())
+	_, err = account.Open(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "ngrok is unreachable") || !strings.Contains(err.Error(), "connection refused") {
 		t.Fatalf("Open = %v, want ngrok to be unreachable, and why", err)
 	}
