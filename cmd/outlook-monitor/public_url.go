@@ -62,6 +62,9 @@ func (s *service) addTunnel(receiver *webhook.Receiver) {
 		graphOnly := api.NewEngine(s.log)
 		registerReceiver(receiver, graphOnly, s.settings.PublicURL)
 		exposed = graphOnly
+	} else if t.Used() && s.settings.PrivateAddr == "" {
+		s.log.Warn("TUNNEL_EXPOSE is all: the internet reaches the private paths through the tunnel",
+			"token_needed", !s.settings.MonitorToken.IsZero())
 	}
 	switch t.Kind {
 	case config.NgrokTunnel:

@@ -93,12 +93,15 @@ func TestTunnelExposesOnlyGraphPaths(t *testing.T) {
 	tb := newTestbed(t, "", graphsim.Config{Seed: 41})
 	const public = "https://monitor.ngrok.example"
 	tb.useAgent()(public)
-	tb.env["MONITOR_TOKEN"] = "the-token"
+	tb.env["MONITOR_TOKEN"] = "the-token-of-this-test"
+	token := tb.env["MONITOR_TOKEN"]
 	ask := func(host, method, path string) (status int, answer string) {
 		request, err := http.NewRequestWithContext(t.Context(), method, tb.base+path, nil)
 		must.NoError(t, err)
 		request.Host = host
-		request.SetBasicAuth("mediator", "the-token")
+		if token != "" {
+			request.SetBasicAuth("mediator", token)
+		}
 		return programtest.Send(http.DefaultClient, request)
 	}
 	through := func(method, path string) int {
@@ -121,6 +124,19 @@ func TestTunnelExposesOnlyGraphPaths(t *testing.T) {
 	p.stop()
 
 	tb.env["TUNNEL_EXPOSE"] = "all"
-	tb.startReady()
+	p = tb.startReady()
 	tb.eventually("the API is reachable through the tunnel", func() bool { return through(http.MethodGet, "/api/users") == http.StatusOK })
+	if want := "the internet reaches the private paths through the tunnel"; !strings.Contains(p.log.String(), want) {
+		t.Errorf("log lacks %q", want)
+	}
+	token = ""
+	for _, route := range []string{"GET /", "POST /monitor", "GET /api/users", "PUT /api/users/ann@contoso.example", "DELETE /api/users/ann@contoso.example",
+		"GET /api/openapi.json", "PUT /api/loglevel", "GET /debug/pprof/heap", "GET /metrics", "GET /ui/", "GET /ui/api/users", "GET /ui/api/feed"} {
+		if method, path, _ := strings.Cut(route, " "); through(method, path) != http.StatusUnauthorized {
+			t.Errorf("%s through the tunnel without the token is not answered 401", route)
+		}
+	}
+	if _, answer := ask("monitor.ngrok.example", http.MethodGet, "/readyz"); strings.Contains(answer, public) {
+		t.Errorf("readyz without the token = %s, want no details", answer)
+	}
 }

@@ -103,6 +103,13 @@ func TestOneReplicaOrdersAndAllServe(t *testing.T) {
 	if got := ca.orders(); got != 1 {
 		t.Errorf("%d certificates were ordered, want 1", got)
 	}
+
+	must.NoError(t, storage.Delete(t.Context(), domain))
+	restarted := programtest.Listen(t)
+	await.Run(t, replica(restarted).Run)
+	if serial(restarted) == first || strings.Count(ca.log.String(), "accounts in memory") != 1 {
+		t.Error("the restarted replica did not order another certificate with the same account")
+	}
 }
 
 // memoryStorage is a Storage with the data of a test. It stores nothing.

@@ -76,10 +76,11 @@ func (r *reader) checkRedis() {
 	}
 }
 
+const minTokenLength = 16 // characters
+
 // checkListen makes sure that the private routes are not open to other machines unless
 // that is intended.
 func (r *reader) checkListen() {
-	const minTokenLength = 16 // characters
 	l := &r.settings
 	private := l.PrivateAddr
 	if private != "" && overlap(private, l.ListenAddr) {
@@ -173,9 +174,14 @@ func (r *reader) checkTunnel() {
 		r.mistake("NGROK_AUTHTOKEN", "is not set, but TUNNEL is ngrok: copy it from https://dashboard.ngrok.com/get-started/your-authtoken")
 	}
 	exposed := t.ExposeAll || t.Kind == AgentTunnel
-	if exposed && s.PrivateAddr == "" && s.MonitorToken.IsZero() && !s.AllowAnonymous && !r.mistakes.Has("MONITOR_TOKEN") {
+	switch length := utf8.RuneCountInString(s.MonitorToken.Reveal()); {
+	case s.PrivateAddr != "" || r.mistakes.Has("MONITOR_TOKEN"):
+	case exposed && length == 0 && !s.AllowAnonymous:
 		r.mistake("MONITOR_TOKEN", "is not set, and the tunnel exposes %s to the internet: set a long random token, or set PRIVATE_ADDR",
 			s.ListenAddr)
+	case t.ExposeAll && length > 0 && length < minTokenLength:
+		r.mistake("MONITOR_TOKEN", "has %d characters, and TUNNEL_EXPOSE is all, which lets the internet guess it: use at least %d, "+
+			"as printed by openssl rand -hex 32", length, minTokenLength)
 	}
 }
 

@@ -150,6 +150,7 @@ func TestMistakes(t *testing.T) {
 		"ngrok domain without https":            {env{"TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "very-secret-token", "NGROK_URL": "monitor.ngrok.app"}, "NGROK_URL", "https://"},
 		"agent is not a URL":                    {env{"TUNNEL": "agent", "NGROK_AGENT_URL": "4040"}, "NGROK_AGENT_URL", "http://127.0.0.1:4040"},
 		"agent without a token":                 {env{"MONITOR_TOKEN": "", "LISTEN_ADDR": "127.0.0.1:8080", "TUNNEL": "agent"}, "MONITOR_TOKEN", "exposes 127.0.0.1:8080 to the internet"},
+		"all paths exposed, short token":        {env{"MONITOR_TOKEN": "fifteen letters", "LISTEN_ADDR": "127.0.0.1:8080", "TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "very-secret-token", "TUNNEL_EXPOSE": "all"}, "MONITOR_TOKEN", "TUNNEL_EXPOSE is all"},
 		"all paths exposed without a token":     {env{"MONITOR_TOKEN": "", "LISTEN_ADDR": "127.0.0.1:8080", "TUNNEL": "ngrok", "NGROK_AUTHTOKEN": "very-secret-token", "TUNNEL_EXPOSE": "all"}, "MONITOR_TOKEN", "PRIVATE_ADDR"},
 		"agent and listener without a token":    {env{"MONITOR_TOKEN": "", "TUNNEL": "agent"}, "MONITOR_TOKEN", "can be reached from other machines"},
 

@@ -58,7 +58,7 @@ type Settings struct {
 	MonitorToken   Secret `setting:"MONITOR_TOKEN" placeholder:"SECRET" help:"Token that the mediator and operators must send, as bearer token or as password of basic auth; at least 16 characters if other machines reach the listener."`
 	AllowAnonymous bool   `setting:"ALLOW_ANONYMOUS" default:"false" help:"Start without MONITOR_TOKEN on an address that is not loopback."`
 
-	ACMEDomains     []string       `setting:"ACME_DOMAINS" placeholder:"DOMAINS" format:"domain" help:"Domains to get certificates for from an ACME server, instead of TLS_CERT_FILE, separated by commas; port 443 of each must reach the public listener as it is. They are kept in Redis, for all replicas."`
+	ACMEDomains     []string       `setting:"ACME_DOMAINS" placeholder:"DOMAINS" format:"domain" help:"Domains to get certificates for from an ACME server, instead of TLS_CERT_FILE, separated by commas; port 443 of each must reach the public listener as it is. They and the account's key are kept in Redis, for all replicas; without REDIS_URL each start makes new ones, until the ACME server refuses."`
 	ACMEEmail       string         `setting:"ACME_EMAIL" placeholder:"ADDRESS" format:"email" help:"Address that the ACME server may write to."`
 	ACMEDirectory   string         `setting:"ACME_DIRECTORY" placeholder:"URL" otherwise:"of Let's Encrypt" format:"directory" help:"Directory of the ACME server; using it accepts its terms."`
 	ACMECAFile      string         `setting:"ACME_CA_FILE" placeholder:"FILE" otherwise:"the system's" format:"file" help:"Authorities (PEM) trusted for the ACME server, if it is a private one."`
@@ -114,7 +114,7 @@ const (
 // Tunnel says how a service without a public URL gets one.
 type Tunnel struct {
 	Kind       TunnelKind `setting:"TUNNEL" placeholder:"KIND" default:"none" enum:"none,ngrok,agent" help:"Tunnel whose URL is used as PUBLIC_URL, for one replica: ngrok (opened by this process) or agent (of an ngrok agent on this machine that points to LISTEN_ADDR); subscriptions follow when the URL changes."`
-	ExposeAll  bool       `setting:"TUNNEL_EXPOSE" placeholder:"PATHS" default:"graph" enum:"graph,all" help:"Paths that callers reach through the tunnel: graph (Graph's callbacks alone) or all, with MONITOR_TOKEN as elsewhere."`
+	ExposeAll  bool       `setting:"TUNNEL_EXPOSE" placeholder:"PATHS" default:"graph" enum:"graph,all" help:"Paths that callers reach through the tunnel: graph (Graph's callbacks alone) or, without PRIVATE_ADDR, all, with MONITOR_TOKEN as elsewhere."`
 	NgrokToken Secret     `setting:"NGROK_AUTHTOKEN" placeholder:"SECRET" help:"Token of the ngrok account; required with TUNNEL=ngrok."`
 	NgrokURL   string     `setting:"NGROK_URL" placeholder:"URL" otherwise:"chosen by ngrok" format:"host" help:"https URL of a domain reserved at ngrok, so that a restart keeps it."`
 	AgentURL   Secret     `setting:"NGROK_AGENT_URL" placeholder:"URL" default:"http://127.0.0.1:4040" format:"base" example:"http://127.0.0.1:4040" help:"Local API of the ngrok agent that TUNNEL=agent asks for the URL."`
