@@ -50,7 +50,7 @@ var mutants = []mutant{
 		{"internal/subscribe/job.go", "if err := j.delete(ctx, duplicate.ID); err != nil {", "if err := error(duplicate); err != nil {"},
 	}, coverage, "kill -9 between POST subscription and save"},
 	{"a subscription that Graph does not list is created again", []edit{
-		{"internal/subscribe/plan.go", "return step(Renew, check)", "return step(Create, check)"},
+		{"internal/subscribe/plan.go", "return step(Renew, ExistenceCheck)", "return step(Create, ExistenceCheck)"},
 	}, coverage, "Graph lists half of its subscriptions"},
 	{"an acknowledged state is delivered again", []edit{
 		{"internal/deliver/mediator.go", "func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {", `func (m *Mediator) SetStatus(ctx context.Context, s Status) Answer {

@@ -2,7 +2,6 @@ package subscribe
 
 import (
 	"context"
-	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -15,29 +14,9 @@ const (
 	writeBurst = 25
 )
 
-// manyFailures is after how many failures in a row a creation is a step in bulk.
-const manyFailures = 5
-
 // callsGraph reports whether the step calls Graph, and so needs the budget.
 func (s Step) callsGraph() bool {
 	return s.Action != Nothing && s.Action != Drop
-}
-
-// inBulk reports whether many mailboxes need the step at once: after a change of settings,
-// a sweep, or the end of their monitoring. Such steps start only when no others are due: a
-// new mailbox would otherwise wait 19 minutes behind 26,000 others. A step is no longer in
-// bulk once the renewal of its subscription is due, which it takes the place of.
-//
-// A creation that keeps failing is in bulk too: those of thousands of mailboxes on premises
-// would otherwise take the whole budget, and no step in bulk would ever start.
-func (s Step) inBulk(now time.Time) bool {
-	switch s.Reason {
-	case ExistenceCheck, URLChanged, DataChanged, KeyDropped:
-		return s.Subscription.RenewAt.After(now)
-	case RetryDue, CreationUnanswered:
-		return s.Subscription.Failures >= manyFailures
-	}
-	return s.Action == Delete || s.Action == DeleteReplaced
 }
 
 // awaitWrite waits until this replica's share of the budget admits one more write, or

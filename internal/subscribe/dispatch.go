@@ -11,11 +11,10 @@ import (
 )
 
 const (
-	concurrency      = 48              // steps in flight, and as many in bulk: each takes Graph a second or two
+	concurrency      = 48              // steps in flight that call Graph: each takes it a second or two
 	settingsInterval = time.Second     // between checks of URLs, secrets and certificate
 	stopTimeout      = 8 * time.Second // for steps in flight when the replica stops
 	startRetry       = 500 * time.Millisecond
-	bulkPause        = 100 * time.Millisecond // before steps in bulk look again whether others wait
 )
 
 // refreshSettings reads the settings, and schedules a plan of every mailbox if the URLs
@@ -52,27 +51,23 @@ func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
 	if !step.Next.IsZero() {
 		s.queue.Sooner(id, step.Next) // a change may have scheduled it earlier since
 	}
-	if !ok {
-		return
-	}
-	switch now := time.Now(); {
-	case !step.callsGraph():
-		s.start(ctx, id, false)
-	case step.inBulk(now):
-		s.bulk.Sooner(id, now)
+	switch {
+	case !ok:
+	case step.callsGraph():
+		s.calls.Sooner(id, time.Now())
 	default:
-		s.calls.Sooner(id, now)
+		s.start(ctx, id, false)
 	}
 }
 
-// startCalls starts the steps of the mailboxes in a queue as the budget allows, until ctx
-// ends and those in flight have ended. It waits before they begin, because a partition
-// counts as busy as soon as a step has begun.
-func (s *Subscriber) startCalls(ctx, steps context.Context, queue *schedule.Queue[ooo.RecordID]) error {
+// startCalls starts the steps that call Graph as the budget allows, in the order in which
+// they were planned, until ctx ends and those in flight have ended. It waits before they
+// begin, because a partition counts as busy as soon as a step has begun.
+func (s *Subscriber) startCalls(ctx, steps context.Context) error {
 	var running errgroup.Group
 	running.SetLimit(concurrency)
-	for queue.Wait(ctx) == nil && s.pace(ctx, queue) {
-		for _, id := range queue.Take(time.Now(), 1) {
+	for s.calls.Wait(ctx) == nil && s.pace(ctx) {
+		for _, id := range s.calls.Take(time.Now(), 1) {
 			running.Go(func() error {
 				if ctx.Err() == nil { // it may have waited for another step to end
 					s.start(steps, id, true)
@@ -84,24 +79,17 @@ func (s *Subscriber) startCalls(ctx, steps context.Context, queue *schedule.Queu
 	return running.Wait()
 }
 
-// pace waits until the budget admits a write for a step in queue. It returns false if ctx
-// ends first.
-func (s *Subscriber) pace(ctx context.Context, queue *schedule.Queue[ooo.RecordID]) bool {
+// pace waits until the budget admits a write. It returns false if ctx ends first.
+func (s *Subscriber) pace(ctx context.Context) bool {
 	if s.awaitWrite(ctx) != nil {
 		return false
 	}
-	for {
-		wait := s.cfg.Owners.Wait(ooo.SubscriptionWait) // it may be extended
-		if _, waiting := s.calls.Next(); waiting && queue == s.bulk {
-			wait = max(wait, bulkPause)
-		}
-		if wait <= 0 {
-			return true
-		}
-		if !schedule.Sleep(ctx, min(wait, time.Second)) {
+	for wait := s.cfg.Owners.Wait(ooo.SubscriptionWait); wait > 0; wait = s.cfg.Owners.Wait(ooo.SubscriptionWait) {
+		if !schedule.Sleep(ctx, min(wait, time.Second)) { // it may be extended
 			return false
 		}
 	}
+	return true
 }
 
 // plan returns the step that a mailbox needs now. The step Nothing only saves, that hints

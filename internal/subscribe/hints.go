@@ -33,31 +33,22 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 	}
 }
 
-// checkReason returns why hints ask whether sub still exists: RemovalAnnounced or
-// ExistenceCheck. It returns UpToDate if Graph has renewed sub since.
-func checkReason(sub ooo.Subscription, hints []ooo.Hint, now time.Time) Reason {
-	reason := UpToDate
-	for _, h := range hints {
+// inDoubt reports whether hints ask if sub still exists, and Graph has not renewed it since.
+func inDoubt(sub ooo.Subscription, hints []ooo.Hint, now time.Time) bool {
+	return slices.ContainsFunc(hints, func(h ooo.Hint) bool {
 		elapsed := now.Sub(h.SeenAt) // whatever the wall clock did meanwhile
 		if h.Subject == string(ooo.ReauthorizationRequired) && sub.RenewedAt.After(sub.CreatedAt) {
 			elapsed += reauthorizeInterval
 		}
-		confirmed := !sub.RenewedAt.Before(now.Add(-elapsed)) && !sub.RenewedAt.After(now) // later: by a clock that was ahead
-		switch {
-		case !confirmed && h.Subject == string(ooo.SubscriptionWasRemoved):
-			return RemovalAnnounced
-		case !confirmed:
-			reason = ExistenceCheck
-		}
-	}
-	return reason
+		return sub.RenewedAt.Before(now.Add(-elapsed)) || sub.RenewedAt.After(now) // later: by a clock that was ahead
+	})
 }
 
 // carriedOut reports whether there are hints and none of them needs a call to Graph any
 // more.
 func carriedOut(hints []ooo.Hint, m *ooo.Mailbox, now time.Time) bool {
 	return len(hints) > 0 && !slices.ContainsFunc(m.Subscriptions, func(sub ooo.Subscription) bool {
-		return sub.State == ooo.SubscriptionLive && checkReason(sub, hints, now) != UpToDate
+		return sub.State == ooo.SubscriptionLive && inDoubt(sub, hints, now)
 	})
 }
 

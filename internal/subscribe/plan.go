@@ -47,7 +47,6 @@ const (
 	CreationUnanswered Reason = "creation unanswered"
 	RenewalDue         Reason = "expires soon"
 	Emergency          Reason = "about to expire"
-	RemovalAnnounced   Reason = "Graph announced its removal" // to be confirmed: announcements come late and repeat
 	ExistenceCheck     Reason = "existence check"
 	URLChanged         Reason = "PUBLIC_URL changed"
 	LifecycleChanged   Reason = "lifecycle URL changed"
@@ -66,7 +65,7 @@ type Step struct {
 	Action       Action
 	Reason       Reason
 	Subscription ooo.Subscription // a new one has only its Resource
-	Next         time.Time        // with Nothing or a step in bulk: when to plan again; zero: when something changes
+	Next         time.Time        // with Nothing: when to plan again; zero: when something changes
 	stray        ooo.Hint         // about Subscription, with Unrecorded
 }
 
@@ -75,23 +74,17 @@ type Step struct {
 // Plan checks those that Graph has not renewed since.
 //
 // Wanted subscriptions are created before unwanted ones are deleted, so that a mailbox
-// stays covered. Steps in bulk come last, so that the check of one subscription does not
-// delay the renewal of another.
+// stays covered.
 func Plan(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) Step {
 	chosen := Step{Action: Nothing, Reason: UpToDate}
-	var next time.Time // the earliest of all
 	for _, step := range steps(m, want, hints, now) {
-		if step.Action != Nothing && !step.inBulk(now) {
+		if step.Action != Nothing {
 			return step
 		}
-		if next.IsZero() || !step.Next.IsZero() && step.Next.Before(next) {
-			next = step.Next
-		}
-		if chosen.Action == Nothing {
+		if chosen.Next.IsZero() || step.Next.Before(chosen.Next) {
 			chosen = step
 		}
 	}
-	chosen.Next = next
 	return chosen
 }
 
@@ -112,16 +105,14 @@ func steps(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) (step
 	covered := true
 	for _, resource := range wanted {
 		s := find(m, resource)
-		step := planCover(s, want, hints, now)
-		if step.inBulk(now) {
-			step.Next = s.RenewAt // the renewal does not wait behind other steps in bulk
-		}
-		steps = append(steps, step)
+		steps = append(steps, planCover(s, want, hints, now))
 		covered = covered && isLive(s)
 	}
 	for _, s := range m.Subscriptions {
-		keep := slices.Contains(wanted, s.Resource) || isLive(s) && !covered // until those that take its place exist
-		if !keep {
+		switch isWanted := slices.Contains(wanted, s.Resource); {
+		case isWanted && isLive(s) && s.Replaces != "":
+			steps = append(steps, planRemoval(s, want, Superseded, now))
+		case !isWanted && (covered || !isLive(s)): // otherwise until those that take its place exist
 			steps = append(steps, planRemoval(s, want, removal, now))
 		}
 	}
@@ -152,7 +143,7 @@ func waits(s ooo.Subscription, now time.Time) bool {
 	return s.RetryAt.After(now) && s.RetryAt.Before(now.Add(maxWait))
 }
 
-// planRemoval plans the removal of s.
+// planRemoval plans the removal of s, or of the subscription that it replaces.
 func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time) Step {
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	switch {
@@ -188,18 +179,15 @@ func planCover(s ooo.Subscription, want Settings, hints []ooo.Hint, now time.Tim
 	}
 	due := !s.RenewAt.After(now)
 	emergency := !now.Before(after(s, emergencyPart))
-	check := checkReason(s, hints, now)
 	switch {
 	case s.NotificationURL != want.Notification:
 		return step(Renew, URLChanged)
-	case !due && check != UpToDate: // otherwise the renewal checks it
-		return step(Renew, check)
+	case !due && inDoubt(s, hints, now): // otherwise the renewal checks it
+		return step(Renew, ExistenceCheck)
 	case !want.Keys.Accepts(s.KeyTag):
 		return step(Replace, KeyDropped)
 	case !emergency && (s.CertificateID == "") != (want.Certificate.ID == ""):
 		return step(Replace, DataChanged)
-	case !due && s.Replaces != "": // its deletion may keep failing: renewal comes first
-		return step(DeleteReplaced, Superseded)
 	case !due:
 		return Step{Action: Nothing, Reason: UpToDate, Next: s.RenewAt}
 	case emergency:

@@ -59,7 +59,6 @@ func TestPlan(t *testing.T) {
 			s.ID, s.State, s.ErrorKind, s.RetryAt = "", ooo.SubscriptionFailed, kind, now.Add(wait)
 		}}, edits...)...)
 	}
-	failures := func(n int) sub { return failed(ooo.SubscriptionErrorMailbox, 0, func(s *sub) { s.Failures = n }) }
 	due := func(s *sub) { s.RenewAt = now }
 	granted := func(at time.Duration) edit { // for six hours
 		return func(s *sub) { s.RenewedAt, s.ExpiresAt = now.Add(at), now.Add(at+6*time.Hour) }
@@ -94,8 +93,6 @@ func TestPlan(t *testing.T) {
 		"second resource before first deletion": {monitored(live(replaces)), both, subscribe.Create, subscribe.NewResource, never},
 		"second renewal before first deletion": {monitored(live(replaces), live(due, func(s *sub) { s.Resource = messages })), both,
 			subscribe.Renew, subscribe.RenewalDue, never},
-		"first deletion before second renewal": {monitored(live(replaces), live(func(s *sub) { s.Resource, s.RenewAt = messages, now.Add(time.Hour) })), both,
-			subscribe.DeleteReplaced, subscribe.Superseded, now.Add(time.Hour)},
 
 		"renewal due":                  {monitored(live(due)), want, subscribe.Renew, subscribe.RenewalDue, never},
 		"expired":                      {monitored(live(due, func(s *sub) { s.ExpiresAt = now })), want, subscribe.Create, subscribe.Expired, never},
@@ -103,31 +100,29 @@ func TestPlan(t *testing.T) {
 		"creation unanswered":          {monitored(creating), want, subscribe.Create, subscribe.CreationUnanswered, never},
 		"retry due":                    {monitored(failed(ooo.SubscriptionErrorUnavailable, 0)), want, subscribe.Create, subscribe.RetryDue, never},
 		"waiting":                      {monitored(failed(ooo.SubscriptionErrorUnavailable, time.Second)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Second)},
-		"4 failures, other missing":    {monitored(failures(4)), both, subscribe.Create, subscribe.RetryDue, never},
-		"5 failures, other missing":    {monitored(failures(5)), both, subscribe.Create, subscribe.NewResource, never}, // in bulk
 		"waiting by a clock ahead":     {monitored(failed(ooo.SubscriptionErrorUnavailable, 25*time.Hour)), want, subscribe.Create, subscribe.RetryDue, never},
 		"handshake failed":             {monitored(failed(ooo.SubscriptionErrorHandshake, time.Minute)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
 		"handshake failed at old URL":  {monitored(failed(ooo.SubscriptionErrorHandshake, time.Minute, oldURL)), want, subscribe.Create, subscribe.RetryDue, never},
 		"other failure at old URL":     {monitored(failed(ooo.SubscriptionErrorDenied, time.Minute, oldURL)), want, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
-		"old notification URL":         {monitored(live(oldURL)), want, subscribe.Renew, subscribe.URLChanged, renewal},
+		"old notification URL":         {monitored(live(oldURL)), want, subscribe.Renew, subscribe.URLChanged, never},
 		"old lifecycle URL":            {monitored(live(oldLifecycle)), want, subscribe.Nothing, subscribe.UpToDate, renewal},
 		"old lifecycle URL at renewal": {monitored(live(due, oldLifecycle)), want, subscribe.Replace, subscribe.LifecycleChanged, never},
-		"replaces another":             {monitored(live(replaces)), want, subscribe.DeleteReplaced, subscribe.Superseded, renewal},
-		"key no longer accepted":       {monitored(live()), otherKeys, subscribe.Replace, subscribe.KeyDropped, renewal},
+		"replaces another":             {monitored(live(replaces)), want, subscribe.DeleteReplaced, subscribe.Superseded, never},
+		"key no longer accepted":       {monitored(live()), otherKeys, subscribe.Replace, subscribe.KeyDropped, never},
 		"old key":                      {monitored(live()), rotatedKeys, subscribe.Nothing, subscribe.UpToDate, renewal},
 		"old key at renewal":           {monitored(live(due)), rotatedKeys, subscribe.Replace, subscribe.KeyRotated, never},
 		"old key before last sixth":    {monitored(live(due, granted(-5*time.Hour+time.Second))), rotatedKeys, subscribe.Replace, subscribe.KeyRotated, never},
 		"old key in last sixth":        {monitored(live(due, granted(-5*time.Hour))), rotatedKeys, subscribe.Renew, subscribe.Emergency, never},
 		"old key about to expire":      {monitored(live(func(s *sub) { s.RenewAt, s.ExpiresAt = now.Add(-time.Hour), now.Add(time.Minute) })), rotatedKeys, subscribe.Renew, subscribe.Emergency, never},
-		"resource data switched on":    {monitored(live()), withCertificate, subscribe.Replace, subscribe.DataChanged, renewal},
-		"resource data switched off":   {monitored(live(oldCertificate)), want, subscribe.Replace, subscribe.DataChanged, renewal},
+		"resource data switched on":    {monitored(live()), withCertificate, subscribe.Replace, subscribe.DataChanged, never},
+		"resource data switched off":   {monitored(live(oldCertificate)), want, subscribe.Replace, subscribe.DataChanged, never},
 		"switched off in last sixth":   {monitored(live(oldCertificate, due, granted(-5*time.Hour))), want, subscribe.Renew, subscribe.Emergency, never},
 		"old certificate at renewal":   {monitored(live(due, oldCertificate)), withCertificate, subscribe.Renew, subscribe.RenewalDue, never},
 		"old certificate":              {monitored(live(oldCertificate)), withCertificate, subscribe.Nothing, subscribe.UpToDate, renewal},
 
 		"other resource wanted":          {monitored(live()), onlyMessages, subscribe.Create, subscribe.NewResource, never},
 		"other resource failed":          {monitored(live(), failedMessages), onlyMessages, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
-		"other resource live":            {monitored(live(), liveMessages), onlyMessages, subscribe.Delete, subscribe.NotWanted, renewal},
+		"other resource live":            {monitored(live(), liveMessages), onlyMessages, subscribe.Delete, subscribe.NotWanted, never},
 		"no public URL":                  {monitored(live()), noURL, subscribe.Delete, subscribe.NotWanted, never},
 		"no public URL, no subscription": {monitored(), noURL, subscribe.Nothing, subscribe.UpToDate, never},
 		"no public URL, creating":        {monitored(creating), noURL, subscribe.Drop, subscribe.NotWanted, never},
@@ -138,7 +133,7 @@ func TestPlan(t *testing.T) {
 		"stopped, creation unanswered":         {stopped(creating), want, subscribe.Create, subscribe.CreationUnanswered, never},
 		"stopped, creation unanswered 5 times": {stopped(live(func(s *sub) { s.ID, s.State, s.Failures = "", ooo.SubscriptionCreating, 5 })), want, subscribe.Drop, subscribe.NotMonitored, never},
 		"stopped, creation failed":             {stopped(failed(ooo.SubscriptionErrorDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
-		"stopped, first deletion waiting":      {stopped(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, now.Add(time.Hour)},
+		"stopped, first deletion waiting":      {stopped(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, never},
 		"stopped, waiting by a clock ahead":    {stopped(live(func(s *sub) { s.RetryAt = now.Add(25 * time.Hour) })), want, subscribe.Delete, subscribe.NotMonitored, never},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -160,12 +155,12 @@ func TestPlanWithHint(t *testing.T) {
 		want    subscribe.Reason
 		next    time.Time
 	}{
-		"renewed before the hint":    {live(), time.Second, "", subscribe.ExistenceCheck, renewal},
+		"renewed before the hint":    {live(), time.Second, "", subscribe.ExistenceCheck, never},
 		"renewed at the same time":   {live(), 0, "", subscribe.UpToDate, renewal},
 		"renewed after the hint":     {live(), -time.Second, "", subscribe.UpToDate, renewal},
-		"renewed before the removal": {live(), time.Second, removed, subscribe.RemovalAnnounced, never}, // not in bulk
+		"renewed before the removal": {live(), time.Second, removed, subscribe.ExistenceCheck, never},
 		"renewed after the removal":  {live(), -time.Second, removed, subscribe.UpToDate, renewal},
-		"renewed by a clock ahead":   {live(func(s *ooo.Subscription) { s.RenewedAt = now.Add(time.Hour) }), -2 * time.Hour, removed, subscribe.RemovalAnnounced, never},
+		"renewed by a clock ahead":   {live(func(s *ooo.Subscription) { s.RenewedAt = now.Add(time.Hour) }), -2 * time.Hour, removed, subscribe.ExistenceCheck, never},
 		"waiting":                    {live(func(s *ooo.Subscription) { s.RetryAt = retry }), time.Second, removed, subscribe.Waiting, retry},
 		"renewal due":                {live(func(s *ooo.Subscription) { s.RenewAt = now }), time.Second, "", subscribe.RenewalDue, never},
 		"expired":                    {live(func(s *ooo.Subscription) { s.ExpiresAt = now }), time.Second, removed, subscribe.Expired, never},

@@ -89,7 +89,6 @@ type Subscriber struct {
 	cfg      Config
 	queue    *schedule.Queue[ooo.RecordID] // by the time of the next plan
 	calls    *schedule.Queue[ooo.RecordID] // whose step calls Graph, by the time of its plan
-	bulk     *schedule.Queue[ooo.RecordID] // the same, for the steps in bulk
 	writes   *rate.Limiter
 	want     atomic.Pointer[Settings] // as last read; nil: not known yet
 	inFlight sync.Map                 // the mailboxes with a step in flight, by id
@@ -102,7 +101,7 @@ type Subscriber struct {
 // New returns a subscriber that is ready to Run.
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
-		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](), bulk: schedule.New[ooo.RecordID](),
+		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](),
 		writes: rate.NewLimiter(writeRate, writeBurst), lifetime: cfg.Lifetime,
 	}
 }
@@ -120,8 +119,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, cancel) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.queue.Each(ctx, concurrency, func(id ooo.RecordID) { s.dispatch(steps, id) }) })
-	g.Go(func() error { return s.startCalls(ctx, steps, s.calls) })
-	g.Go(func() error { return s.startCalls(ctx, steps, s.bulk) })
+	g.Go(func() error { return s.startCalls(ctx, steps) })
 	g.Go(func() error { return s.runSweeps(ctx) })
 	for schedule.Sleep(ctx, settingsInterval) {
 		s.refreshSettings(ctx)
@@ -137,18 +135,13 @@ func (s *Subscriber) Refresh(id ooo.RecordID) {
 	defer s.mu.Unlock()
 	if _, ok := s.cfg.Registry.Get(id); !ok {
 		s.calls.Remove(id)
-		s.bulk.Remove(id)
 		s.notified.Delete(id)
 	}
 	s.planNow(id) // even without a record it may have strays
 }
 
 // Backlog returns how many mailboxes are scheduled and how late they are.
-func (s *Subscriber) Backlog(now time.Time) (total schedule.Backlog) {
-	for _, queue := range []*schedule.Queue[ooo.RecordID]{s.queue, s.calls, s.bulk} {
-		b := queue.Backlog(now)
-		total.Waiting += b.Waiting
-		total.Lag = max(total.Lag, b.Lag)
-	}
-	return total
+func (s *Subscriber) Backlog(now time.Time) schedule.Backlog {
+	plans, calls := s.queue.Backlog(now), s.calls.Backlog(now)
+	return schedule.Backlog{Waiting: plans.Waiting + calls.Waiting, Lag: max(plans.Lag, calls.Lag)}
 }
