@@ -139,7 +139,7 @@ func (noRetry) NoRetry() bool { return true }
 func (s *Store) Round(ctx context.Context, life string, b Beat) (Table, error) {
 	c := noRetry{redis.NewCmd(ctx, "EVAL", round, 1, ownersKey, BeatField(life), b.String())}
 	if err := s.rounds.Process(ctx, c); err != nil {
-		s.roundsReopener.reopen()
+		s.reopen()
 		return Table{}, translate(err)
 	}
 	flat, err := c.StringSlice()
@@ -153,46 +153,18 @@ func (s *Store) Round(ctx context.Context, life string, b Beat) (Table, error) {
 	return ParseTable(fields), nil
 }
 
-// reopenTime limits how long a reopener tries.
+// reopenTime limits how long reopen tries.
 const reopenTime = 6 * time.Second
 
-// reopener opens a connection in the background after a call failed and closed its own. Opening
-// one takes several round trips: with a slow Redis more than a round has, so that without this
-// none would ever be answered again.
-type reopener struct {
-	client redis.UniversalClient
-	ctx    context.Context // ends when the store is closed
-	busy   chan struct{}   // capacity 1: a connection is being opened
-}
-
-func newReopener(ctx context.Context, client redis.UniversalClient) *reopener {
-	return &reopener{client: client, ctx: ctx, busy: make(chan struct{}, 1)}
-}
-
-// reopen does not block. It does nothing if a connection is being opened.
-func (r *reopener) reopen() {
-	select {
-	case r.busy <- struct{}{}:
-	default:
-		return
-	}
-	if r.ctx.Err() != nil {
-		<-r.busy
-		return
-	}
-	go func() {
-		defer func() { <-r.busy }()
-		ctx, cancel := context.WithTimeout(r.ctx, reopenTime)
+// reopen opens a connection for the next round in the background, because a round that failed has
+// closed its own. Opening one takes several round trips: with a slow Redis more than a round has,
+// so that without this none would ever be answered again.
+func (s *Store) reopen() {
+	s.reopening.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), reopenTime)
 		defer cancel()
-		r.client.HGet(ctx, ownersKey, FieldFingerprint) // at the server that has the table
-	}()
-}
-
-// wait returns when no connection is being opened. The context must have ended, so that none
-// will be.
-func (r *reopener) wait() {
-	r.busy <- struct{}{}
-	<-r.busy
+		return nil, s.rounds.HGet(ctx, ownersKey, FieldFingerprint).Err() // at the server that has the table
+	})
 }
 
 // ParseTable parses the fields of the table. It ignores unknown fields and values: they
@@ -245,9 +217,6 @@ func (s *Store) SwapTable(ctx context.Context, swaps ...Swap) (bool, error) {
 		args = append(args, sw.Field, sw.Old, sw.New)
 	}
 	answer, err := s.run(ctx, swap, []string{ownersKey}, args...)
-	if err != nil {
-		s.reopener.reopen()
-	}
 	return answer == int64(1), err
 }
 

@@ -40,6 +40,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
 
 	"outlook-monitor/internal/schedule"
 )
@@ -79,16 +80,14 @@ type Config struct {
 
 // Store is a client of the Redis that all replicas share.
 type Store struct {
-	client         redis.UniversalClient
-	rounds         redis.UniversalClient              // only for [Store.Round], which is never queued behind other commands
-	messages       redis.UniversalClient              // only for [Store.Listen]
-	reopener       *reopener                          // of client
-	roundsReopener *reopener                          // of rounds
-	cancel         context.CancelFunc                 // of the reopeners
-	reconnect      atomic.Pointer[context.CancelFunc] // closes the connection of Listen, which then opens another
-	login          *login                             // nil: with the user and password of the URL
-	channel        string
-	log            *slog.Logger
+	client    redis.UniversalClient
+	rounds    redis.UniversalClient              // only for [Store.Round], which is never queued behind other commands
+	reopening singleflight.Group                 // of a connection of rounds
+	messages  redis.UniversalClient              // only for [Store.Listen]
+	reconnect atomic.Pointer[context.CancelFunc] // closes the connection of Listen, which then opens another
+	login     *login                             // nil: with the user and password of the URL
+	channel   string
+	log       *slog.Logger
 
 	hintWrites *semaphore.Weighted // in flight
 
@@ -124,9 +123,6 @@ func Open(cfg Config) (*Store, error) {
 		s.client.AddHook(observer(cfg.Observe))
 		s.rounds.AddHook(observer(cfg.Observe))
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	s.reopener, s.roundsReopener = newReopener(ctx, s.client), newReopener(ctx, s.rounds)
 	s.hintWrites = semaphore.NewWeighted(maxHintWrites)
 	return s, nil
 }
@@ -268,12 +264,10 @@ func (s *Store) Reauthenticate(user, token string) {
 
 // Close closes all connections. It ignores errors: Redis may have closed them first.
 func (s *Store) Close() {
-	s.cancel()
 	for _, client := range []redis.UniversalClient{s.client, s.rounds, s.messages} {
 		_ = client.Close()
 	}
-	s.reopener.wait()
-	s.roundsReopener.wait()
+	_, _, _ = s.reopening.Do("", func() (any, error) { return nil, nil }) // ends after a reopen
 }
 
 // Ping returns an error if Redis does not answer.
