@@ -28,10 +28,10 @@ const (
 	// announceThrottled is how long Graph must throttle a mailbox before its history says so. Graph may
 	// throttle each second read for hours, whose events would replace all others.
 	announceThrottled = time.Minute
-	// reasonEvery is at every how many failures of a kind in a row a changed reason is saved, after
-	// the first one that is not tolerated. The kinds or the texts of errors may change with each read,
-	// and 26,000 mailboxes may fail at once.
-	reasonEvery = 256
+	// reasonAge is from which age on a reason is replaced by that of the next failure; before, only by
+	// that of the first one of a kind that is not tolerated. The kinds or the texts of errors may change
+	// with each read, and 26,000 mailboxes may fail at once.
+	reasonAge = 8 * time.Minute
 )
 
 // Kinds of error that a record does not distinguish: it has absent as no_mailbox, unauthorized as
@@ -69,7 +69,7 @@ type effect struct {
 // effectOf returns the effect of a failure that is the last one of f. othersRead reports whether
 // other mailboxes have been read since the first of them.
 func effectOf(err error, f failure, othersRead bool, interval time.Duration) effect {
-	persists := f.times > toleratedFailures || f.total > 2*toleratedFailures
+	persists := f.times > toleratedFailures || f.total > 2*toleratedFailures || !f.reasonAt.IsZero()
 	busy := effect{Unavailable, 0, persists} // Graph is unreachable or asks for no wait: reads keep their cadence
 	wait := schedule.Backoff(f.times, firstWait, maxReadWait)
 	switch errorKind(err) {
@@ -135,7 +135,7 @@ func (p *Poller) outdated(j *job, f failure, cause error) bool {
 	switch {
 	case !owned || m.Condition != ooo.Unknown, m.Unannounced && time.Since(f.began) >= announceThrottled:
 		return true
-	case check, f.times == toleratedFailures+1, f.times%reasonEvery == 0:
+	case check, f.times == toleratedFailures+1, time.Since(f.reasonAt) >= reasonAge:
 		return m.Reason != cause.Error()
 	}
 	return false
@@ -194,7 +194,15 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, e effect,
 		d.Condition, d.Reason, d.ErrorKind = ooo.Unknown, cause.Error(), ooo.ReadErrorKindOf(cause)
 		return nil
 	})
-	if err == nil && announce {
+	if err != nil || !e.unknown {
+		return
+	}
+	p.mu.Lock()
+	if j.t.failure != nil {
+		j.t.failure.reasonAt = time.Now()
+	}
+	p.mu.Unlock()
+	if announce {
 		p.cfg.Log.WarnContext(ctx, "mailbox unreadable, keeping its last state", "mailbox", j.t.id, "err", cause)
 	}
 }

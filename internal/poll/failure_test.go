@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/poll"
 )
 
 func TestFailures(t *testing.T) {
@@ -113,6 +114,22 @@ func TestChangingFailuresMakeUnknown(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		if got := f.get("ann").Reason; got != ooo.ErrRejected.Error() {
 			f.Errorf("reason = %q after the same error three times, want that", got)
+		}
+	})
+}
+
+// With rare reads, three failures take long.
+func TestReasonOfRareReads(t *testing.T) {
+	const interval = 10 * time.Minute
+	run(t, func(cfg *poll.Config, _ *faultyGraph) { cfg.Interval = interval }, onlyAnn(away), func(f *fixture) {
+		f.graph.locked(func() { f.graph.errs[annID] = ooo.ErrUnavailable })
+		time.Sleep(2 * interval) // it becomes unknown with the next failure
+		for _, err := range []error{ooo.ErrUnavailable, ooo.ErrUnauthorized, ooo.ErrRejected} {
+			f.graph.locked(func() { f.graph.errs[annID] = err })
+			time.Sleep(interval)
+			if got := f.get("ann").Reason; got != err.Error() {
+				f.Errorf("reason = %q after one failure of a new kind, want %q", got, err)
+			}
 		}
 	})
 }

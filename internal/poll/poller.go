@@ -21,8 +21,8 @@
 // a window opens and closes on the second even while Graph is unavailable. A failed read never
 // changes the state: the mailbox is shown as unknown with the reason until a read succeeds.
 // Only the failure that makes it unknown, a changed reason at a check, at the third failure of a
-// kind and at every 256th, and waits longer than one interval are saved; otherwise an outage would
-// cost one save per read.
+// kind and after eight minutes, and waits longer than one interval are saved; otherwise an outage
+// would cost one save per read.
 package poll
 
 import (

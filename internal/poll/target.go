@@ -41,6 +41,9 @@ type failure struct {
 	since time.Time // when the call of the first one began
 	total int       // failures of all kinds in a row
 	began time.Time // when the call of the first of these began
+	// reasonAt is when the reason of an unknown mailbox was saved, or loaded if it was saved before
+	// that; zero: the mailbox is not shown as unknown.
+	reasonAt time.Time
 }
 
 // requested reports whether a read is requested in addition to the regular ones.
@@ -126,12 +129,13 @@ func (t *target) fail(kind ooo.ReadErrorKind, now time.Time) *failure {
 	if t.failure == nil {
 		t.failure = &failure{began: now}
 	}
-	if t.failure.kind != kind {
-		t.failure = &failure{kind: kind, since: now, total: t.failure.total, began: t.failure.began}
+	f := t.failure
+	if f.kind != kind {
+		f.kind, f.times, f.since = kind, 0, now
 	}
-	t.failure.times++
-	t.failure.total++
-	return t.failure
+	f.times++
+	f.total++
+	return f
 }
 
 // recover forgets all failures.
@@ -143,6 +147,9 @@ func (t *target) loadFailure(m *ooo.Mailbox, now time.Time) {
 	t.recover()
 	if m.Condition == ooo.Unknown || m.ReadFailures > 0 {
 		t.failure = &failure{kind: m.ErrorKind, times: m.ReadFailures, began: now}
+		if m.Condition == ooo.Unknown {
+			t.failure.reasonAt = now
+		}
 	}
 	limit := maxReadWait
 	if m.ReadThrottled {
