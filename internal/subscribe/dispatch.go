@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 )
@@ -60,36 +58,16 @@ func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
 	}
 }
 
-// startCalls starts the steps that call Graph as the budget allows, in the order in which
-// they were planned, until ctx ends and those in flight have ended. It waits before they
-// begin, because a partition counts as busy as soon as a step has begun.
-func (s *Subscriber) startCalls(ctx, steps context.Context) error {
-	var running errgroup.Group
-	running.SetLimit(concurrency)
-	for s.calls.Wait(ctx) == nil && s.pace(ctx) {
-		for _, id := range s.calls.Take(time.Now(), 1) {
-			running.Go(func() error {
-				if ctx.Err() == nil { // it may have waited for another step to end
-					s.start(steps, id, true)
-				}
-				return nil
-			})
-		}
-	}
-	return running.Wait()
-}
-
 // pace waits until the budget admits a write. It returns false if ctx ends first.
 func (s *Subscriber) pace(ctx context.Context) bool {
-	if s.awaitWrite(ctx) != nil {
-		return false
-	}
-	for wait := s.cfg.Owners.Wait(ooo.SubscriptionWait); wait > 0; wait = s.cfg.Owners.Wait(ooo.SubscriptionWait) {
-		if !schedule.Sleep(ctx, min(wait, time.Second)) { // it may be extended
-			return false
+	for s.awaitWrite(ctx) == nil {
+		wait := s.cfg.Owners.Wait(ooo.SubscriptionWait)
+		if wait <= 0 {
+			return true
 		}
+		schedule.Sleep(ctx, min(wait, time.Second)) // it may be extended
 	}
-	return true
+	return false
 }
 
 // plan returns the step that a mailbox needs now. The step Nothing only saves, that hints

@@ -119,7 +119,13 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, cancel) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.queue.Each(ctx, concurrency, func(id ooo.RecordID) { s.dispatch(steps, id) }) })
-	g.Go(func() error { return s.startCalls(ctx, steps) })
+	g.Go(func() error {
+		return s.calls.Each(ctx, concurrency, func(id ooo.RecordID) {
+			if s.pace(ctx) { // before it starts, because then its partition counts as busy
+				s.start(steps, id, true)
+			}
+		})
+	})
 	g.Go(func() error { return s.runSweeps(ctx) })
 	for schedule.Sleep(ctx, settingsInterval) {
 		s.refreshSettings(ctx)
