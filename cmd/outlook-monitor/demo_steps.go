@@ -230,10 +230,6 @@ func (d *demo) print(call mediatorsim.Call) {
 	if call.Answered != http.StatusOK {
 		return
 	}
-	what := "is in the office"
-	if call.Status == "True" {
-		what = fmt.Sprintf("is out of office: %q", call.Message)
-	}
 	how := ""
 	if change, ok := d.cause(context.Background(), call); ok {
 		seen := sourceTexts[change.Source]
@@ -245,7 +241,7 @@ func (d *demo) print(call mediatorsim.Call) {
 		}
 	}
 	name, _, _ := strings.Cut(call.Email, "@")
-	d.out.Printf("  %s  %-6s%-44s %s", call.At.Format("15:04:05.000"), name, what, how)
+	d.out.Printf("  %s  %-6s%-44s %s", call.At.Format("15:04:05.000"), name, received(call), how)
 }
 
 // sourceTexts say how the service detected a change.

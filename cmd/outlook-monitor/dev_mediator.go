@@ -20,6 +20,14 @@ type devMediatorCmd struct {
 	Users []string      `arg:"" optional:"" name:"email" help:"Users that the service is asked to monitor."`
 }
 
+// received describes the state in a call to the mediator.
+func received(call mediatorsim.Call) string {
+	if call.Status == "True" {
+		return fmt.Sprintf("is out of office: %q", printable(call.Message))
+	}
+	return "is in the office"
+}
+
 // Run serves until ctx ends and prints each state that it receives.
 func (c *devMediatorCmd) Run(ctx context.Context, out io.Writer, errs stderr) error {
 	monitor := c.URL.Reveal()
@@ -30,12 +38,8 @@ func (c *devMediatorCmd) Run(ctx context.Context, out io.Writer, errs stderr) er
 		Addr: c.Addr, MonitorURL: monitor, MonitorToken: c.Token.Reveal(),
 		Log: telemetry.NewLogger(errs, slog.LevelWarn, "text"),
 		Received: func(call mediatorsim.Call) {
-			what := "is in the office"
-			if call.Status == "True" {
-				what = fmt.Sprintf("is out of office: %q", printable(call.Message))
-			}
 			fmt.Fprintf(out, "mediator: %s  %s %s (answered %d %s)\n", call.At.Format("15:04:05.000"),
-				printable(call.Email), what, call.Answered, http.StatusText(call.Answered))
+				printable(call.Email), received(call), call.Answered, http.StatusText(call.Answered))
 		},
 	})
 	if err != nil {

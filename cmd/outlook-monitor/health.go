@@ -3,14 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"time"
 
 	"outlook-monitor/internal/config"
+	"outlook-monitor/internal/doctor"
 )
 
 // healthCmd is a health check for containers that contain no other program.
@@ -31,28 +30,14 @@ func (c *healthCmd) Run(ctx context.Context, getenv environment) error {
 	if address == "" {
 		return usageError{mistakes(wrong)}
 	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(address); err != nil {
 		return usageError{fmt.Sprintf("outlook-monitor: %q is not an address: use one such as 127.0.0.1:8080", address)}
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/healthz", nil)
-	if err != nil {
-		return err
-	}
-	// The certificate names the public host, not this one; nothing secret is sent.
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	response, err := client.Do(request)
-	if err != nil {
+	switch status, err := doctor.StatusAt(ctx, scheme, address, "/healthz"); {
+	case err != nil:
 		return errors.New("the service does not answer at " + address)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the service answers %s at %s", response.Status, address)
+	case status != http.StatusOK:
+		return fmt.Errorf("the service answers %d %s at %s", status, http.StatusText(status), address)
 	}
 	return nil
 }

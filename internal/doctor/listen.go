@@ -26,7 +26,7 @@ func (d *diagnosis) listen(ctx context.Context) Result {
 			listener, err := new(net.ListenConfig).Listen(ctx, "tcp", private)
 			if err == nil {
 				_ = listener.Close()
-			} else if r, callErr := get(ctx, "http", private, "/healthz"); callErr != nil || r.status != http.StatusOK { // not the running service
+			} else if status, callErr := StatusAt(ctx, "http", private, "/healthz"); callErr != nil || status != http.StatusOK { // not the running service
 				return failed(err.Error(), "choose another PRIVATE_ADDR")
 			}
 		}
@@ -52,6 +52,12 @@ func (d *diagnosis) serviceAt(ctx context.Context, address string) bool {
 	}
 	r, err := get(ctx, scheme, address, "/no-such-path")
 	return err == nil && r.unknownPath()
+}
+
+// StatusAt returns the status of what listens at an address of this machine for a path.
+func StatusAt(ctx context.Context, scheme, address, path string) (int, error) {
+	r, err := get(ctx, scheme, address, path)
+	return r.status, err
 }
 
 // get requests a path from what listens at an address of this machine.

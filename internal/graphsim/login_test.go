@@ -165,6 +165,7 @@ func TestRoles(t *testing.T) {
 		{"MailboxSettings.Read", "GET", user + repliesPath, "", 200, ""},
 		{"MailboxSettings.Read", "GET", user + "/mailboxSettings", "", 200, ""},
 		{"Presence.Read.All", "POST", "/communications/getPresencesByUserId", `{"ids":[]}`, 400, "BadRequest"},
+		{"Presence.Read.All", "POST", "/communications/getPresencesByUserId", `{"ids":["x"` + strings.Repeat(`,"x"`, 650) + `]}`, 400, "BadRequest"},
 		{"Calendars.Read", "POST", "/subscriptions", `{"resource":"` + user[1:] + `/events"}`, 400, "InvalidRequest"},
 	}
 	for _, roles := range [][]string{{}, {"User.Read.All"}, {"MailboxSettings.Read"}, {"Presence.Read.All", "Calendars.Read"}} {

@@ -157,12 +157,12 @@ func TestLifecycleNotifications(t *testing.T) {
 
 func TestReauthorizationRequired(t *testing.T) {
 	t.Parallel()
-	f := start(t, graphsim.Config{MinSubscription: time.Millisecond, ReauthorizeLeft: 0.5})
+	f := start(t, graphsim.Config{MinSubscription: time.Millisecond})
 	ann, bob, h := f.addUser("ann@contoso.example"), f.addUser("bob@contoso.example"), newHook(t)
-	renewed := f.subscribe(ann, h, 2*time.Second)
+	renewed := f.subscribe(ann, h, 5*time.Second)
 	later := map[string]any{"expirationDateTime": time.Now().Add(time.Hour).UTC()}
 	f.graph("PATCH", "/subscriptions/"+renewed, later).want(t, 200, "")
-	id := f.subscribe(bob, h, 2*time.Second)
+	id := f.subscribe(bob, h, 5*time.Second)
 	subs := f.Subscriptions() // the first may have expired already
 	i := slices.IndexFunc(subs, func(s graphsim.Subscription) bool { return s.ID == id })
 	if i < 0 {

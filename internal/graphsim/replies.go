@@ -93,20 +93,11 @@ func (u AutomaticRepliesUpdate) check() error {
 	return nil
 }
 
+// apply changes r. Both have the same JSON, in which null changes nothing.
 func (u AutomaticRepliesUpdate) apply(r AutomaticReplies) AutomaticReplies {
-	set(&r.Status, u.Status)
-	set(&r.ExternalAudience, u.ExternalAudience)
-	set(&r.InternalReplyMessage, u.InternalReplyMessage)
-	set(&r.ExternalReplyMessage, u.ExternalReplyMessage)
-	set(&r.ScheduledStartDateTime, u.ScheduledStartDateTime)
-	set(&r.ScheduledEndDateTime, u.ScheduledEndDateTime)
+	text, _ := json.Marshal(u)   // never fails for strings
+	_ = json.Unmarshal(text, &r) // has no calendarBlock
 	return r
-}
-
-func set[T any](to *T, from *T) {
-	if from != nil {
-		*to = *from
-	}
 }
 
 func oneOf(s string, choices ...string) bool {

@@ -50,7 +50,6 @@ type Config struct {
 
 	MaxSubscription time.Duration // longer lives are refused; default 10,070 min
 	MinSubscription time.Duration // shorter lives are raised to it; default 45 min
-	ReauthorizeLeft float64       // share of the life left when reauthorizationRequired is sent; default 0.2
 
 	NotificationRetry   time.Duration // wait before the first retry, doubled for each further one; default 1 s
 	NotificationTimeout time.Duration // of the first attempt; default 3 s
@@ -72,7 +71,6 @@ func (cfg Config) withDefaults() Config {
 	cfg.TokenLifetime = cmp.Or(cfg.TokenLifetime, time.Hour)
 	cfg.MaxSubscription = cmp.Or(cfg.MaxSubscription, 10070*time.Minute)
 	cfg.MinSubscription = cmp.Or(cfg.MinSubscription, 45*time.Minute)
-	cfg.ReauthorizeLeft = cmp.Or(cfg.ReauthorizeLeft, 0.2)
 	cfg.NotificationRetry = cmp.Or(cfg.NotificationRetry, time.Second)
 	cfg.NotificationTimeout = cmp.Or(cfg.NotificationTimeout, 3*time.Second)
 	cfg.RetryTimeout = cmp.Or(cfg.RetryTimeout, 10*time.Second)

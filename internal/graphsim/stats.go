@@ -2,7 +2,6 @@ package graphsim
 
 import (
 	"maps"
-	"net/http"
 	"strconv"
 	"time"
 )
@@ -46,7 +45,7 @@ const maxGap = 1 << 16
 
 // statistics collects a Stats.
 type statistics struct {
-	Stats                         // without the percentiles of ReadGaps
+	Stats                         // without Throttled and the percentiles of ReadGaps
 	gaps     [maxGap]int64        // by the millisecond
 	lastRead map[string]time.Time // by user id
 }
@@ -61,9 +60,6 @@ func (s *statistics) call(op string, rep *reply) {
 		s.Calls[op] = make(map[string]int64)
 	}
 	s.Calls[op][strconv.Itoa(rep.status)]++
-	if rep.status == http.StatusTooManyRequests {
-		s.Throttled++
-	}
 }
 
 // read counts a successful read of a user's mailbox.
@@ -98,6 +94,7 @@ func (s *Server) Stats() Stats {
 	out.Calls = make(map[string]map[string]int64)
 	for op, statuses := range s.stats.Calls {
 		out.Calls[op] = maps.Clone(statuses)
+		out.Throttled += statuses["429"]
 	}
 	return out
 }

@@ -77,7 +77,7 @@ func (s *Server) grantExpiry(sub *Subscription, t target, asked, now time.Time) 
 	case life > maxLifeWithoutLifecycleURL && sub.LifecycleNotificationURL == "":
 		return invalidRequest("The property 'lifecycleNotificationUrl' is required when expirationDateTime is more than 1 hour in the future.")
 	}
-	sub.setExpiry(now, now.Add(max(life, s.cfg.MinSubscription)).UTC(), s.cfg.ReauthorizeLeft)
+	sub.setExpiry(now, now.Add(max(life, s.cfg.MinSubscription)).UTC())
 	return nil
 }
 
@@ -87,7 +87,7 @@ func (s *Server) applyLifeFaults(sub *Subscription, op string) {
 		now := time.Now()
 		sub.ends = now.Add(time.Duration(f.Life)).UTC()
 		if f.Kind == "short-life" {
-			sub.setExpiry(now, sub.ends, s.cfg.ReauthorizeLeft)
+			sub.setExpiry(now, sub.ends)
 		}
 	}
 }

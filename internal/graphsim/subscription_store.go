@@ -47,11 +47,11 @@ func (s *Subscription) combination() string {
 	return strings.Join(changes, ",") + " " + strings.ToLower(strings.Trim(s.Resource, "/"))
 }
 
-// setExpiry sets the times that depend on the expiry. left is the share of the life that
-// remains when reauthorizationRequired is due.
-func (s *Subscription) setExpiry(now, expires time.Time, left float64) {
+// setExpiry sets the times that depend on the expiry. reauthorizationRequired is due when a
+// fifth of the life is left.
+func (s *Subscription) setExpiry(now, expires time.Time) {
 	s.ExpirationDateTime, s.ends = expires, expires
-	s.reauthorize = expires.Add(-time.Duration(float64(expires.Sub(now)) * left))
+	s.reauthorize = expires.Add(-expires.Sub(now) / 5)
 }
 
 // ended reports whether the subscription has ended by now.
