@@ -64,6 +64,9 @@ func TestRetriedStops(t *testing.T) {
 		wish.At = time.Now().Add(time.Second)
 		f.wishes[ooo.FoldAddress(ann)] = wish
 	})
+	withoutAnswer := change(func(f *fixture) { // Redis carries out a stop, but its answer is lost
+		f.wishes[ooo.FoldAddress(ann)] = ooo.Wish{Address: ann, Nonce: "stopped", At: time.Now()}
+	})
 	start, stop := send(monitor(ann, "True")), send(monitor(ann, "False"))
 	putToOther := sendToOther(put("/api/users/ann@contoso.example"))
 	duringRetry, betweenRetries := wait(1500*time.Millisecond), wait(500*time.Millisecond)
@@ -83,10 +86,11 @@ func TestRetriedStops(t *testing.T) {
 		"start":                           {[]step{away, stop, betweenRetries, back, start}, true, false},
 		"newer wish of another replica":   {[]step{away, stop, newerWish, back}, true, true},
 		// A start by the mediator writes no wish. The requested sync names the user again.
-		"start at another replica":                  {[]step{away, stop, betweenRetries, back, sendToOther(monitor(ann, "True"))}, false, true},
-		"PUT at another replica":                    {[]step{away, stop, betweenRetries, back, putToOther}, true, true},
-		"bulk start at another replica":             {[]step{away, stop, betweenRetries, back, sendToOther(bulkStart("ann@contoso.example"))}, true, true},
-		"PUT at another replica, stop during retry": {[]step{away, stop, back, duringRetry, putToOther, away, stop, back}, false, true},
+		"start at another replica":                         {[]step{away, stop, betweenRetries, back, sendToOther(monitor(ann, "True"))}, false, true},
+		"start at another replica, stop without an answer": {[]step{away, stop, betweenRetries, back, sendToOther(monitor(ann, "True")), withoutAnswer}, false, true},
+		"PUT at another replica":                           {[]step{away, stop, betweenRetries, back, putToOther}, true, true},
+		"bulk start at another replica":                    {[]step{away, stop, betweenRetries, back, sendToOther(bulkStart("ann@contoso.example"))}, true, true},
+		"PUT at another replica, stop during retry":        {[]step{away, stop, back, duringRetry, putToOther, away, stop, back}, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

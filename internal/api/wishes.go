@@ -177,17 +177,19 @@ func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
 	return &ooo.Person{}, nil
 }
 
-// stop stops monitoring an address and reports whether it had to change the wish. If asked
-// is not zero, this is a retry, and a wish written after that time stays. A damaged wish
-// does not say which mailbox has the address; the summary does.
-func (a *API) stop(ctx context.Context, address string, asked time.Time) (changed bool, err error) {
+// stop stops monitoring an address and reports whether the stop is stored. If asked is not
+// zero, this is a retry, and a start written after that time stays. A damaged wish does not
+// say which mailbox has the address; the summary does.
+func (a *API) stop(ctx context.Context, address string, asked time.Time) (stored bool, err error) {
 	for range maxSwaps {
 		old, err := a.cfg.Wishes.Wish(ctx, address)
 		damaged := errors.Is(err, store.ErrDamaged)
 		switch {
 		case err != nil && !damaged:
 			return false, err
-		case !old.On && !damaged, !asked.IsZero() && old.At.After(asked):
+		case !old.On && !damaged: // perhaps stored by an attempt whose answer was lost
+			return true, nil
+		case !asked.IsZero() && old.At.After(asked):
 			return false, nil
 		}
 		next := old
