@@ -62,6 +62,17 @@ func (s *state) account(x string) (*account, error) {
 	return hits[0], nil
 }
 
+// withAccount calls act, with mu held, for the user with the object id, UPN or mail address x.
+func (s *Server) withAccount(x string, act func(*account)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, err := s.account(x)
+	if err == nil {
+		act(a)
+	}
+	return err
+}
+
 // AddUser adds a user with automatic replies disabled. Only UserPrincipalName is required:
 // by default the id is generated, the display name is the local part of the UPN, the mail
 // address is the UPN, and the proxy addresses are the mail address (primary) and the UPN.
@@ -126,31 +137,21 @@ func (s *Server) Users() []User {
 }
 
 // User returns the user with the id, UPN or mail address x.
-func (s *Server) User(x string) (User, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, err := s.account(x)
-	if err != nil {
-		return User{}, err
-	}
-	return a.User, nil
+func (s *Server) User(x string) (u User, err error) {
+	err = s.withAccount(x, func(a *account) { u = a.User })
+	return u, err
 }
 
 // DeleteUser deletes a user and its subscriptions, each with a subscriptionRemoved
 // lifecycle notification.
 func (s *Server) DeleteUser(x string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, err := s.account(x)
-	if err != nil {
-		return err
-	}
-	delete(s.byKey, strings.ToLower(a.ID))
-	delete(s.byKey, strings.ToLower(a.UserPrincipalName))
-	s.accounts = slices.DeleteFunc(s.accounts, func(b *account) bool { return b == a })
-	for _, sub := range s.live(s.byUser[a.ID]) {
-		s.drop(&sub)
-		s.sendLifecycle(sub, SubscriptionRemoved)
-	}
-	return nil
+	return s.withAccount(x, func(a *account) {
+		delete(s.byKey, strings.ToLower(a.ID))
+		delete(s.byKey, strings.ToLower(a.UserPrincipalName))
+		s.accounts = slices.DeleteFunc(s.accounts, func(b *account) bool { return b == a })
+		for _, sub := range s.live(s.byUser[a.ID]) {
+			s.drop(&sub)
+			s.sendLifecycle(sub, SubscriptionRemoved)
+		}
+	})
 }

@@ -66,28 +66,16 @@ func (s *Server) SendLifecycle(id, event string) error {
 	if !slices.Contains([]string{ReauthorizationRequired, SubscriptionRemoved, Missed}, event) {
 		return fmt.Errorf("%w: event %q, want %s, %s or %s", ErrInvalid, event, ReauthorizationRequired, SubscriptionRemoved, Missed)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sub := s.subscription(id)
-	if sub == nil {
-		return fmt.Errorf("%w: %s", ErrUnknownSubscription, id)
-	}
-	s.sendLifecycle(*sub, event)
-	return nil
+	return s.withSubscription(id, func(sub *Subscription) { s.sendLifecycle(*sub, event) })
 }
 
 // RemoveSubscription removes a subscription, as Graph may at any time, with a
 // subscriptionRemoved notification or silently.
 func (s *Server) RemoveSubscription(id string, silent bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sub := s.subscription(id)
-	if sub == nil {
-		return fmt.Errorf("%w: %s", ErrUnknownSubscription, id)
-	}
-	s.drop(sub)
-	if !silent {
-		s.sendLifecycle(*sub, SubscriptionRemoved)
-	}
-	return nil
+	return s.withSubscription(id, func(sub *Subscription) {
+		s.drop(sub)
+		if !silent {
+			s.sendLifecycle(*sub, SubscriptionRemoved)
+		}
+	})
 }

@@ -108,12 +108,5 @@ func (s *Server) SetMailbox(x string, behavior Mailbox) error {
 		return fmt.Errorf("%w: error %q, want one of %s", ErrInvalid, behavior.Error,
 			strings.Join(slices.Sorted(maps.Keys(mailboxErrors)), ", "))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, err := s.account(x)
-	if err != nil {
-		return err
-	}
-	a.behavior = behavior
-	return nil
+	return s.withAccount(x, func(a *account) { a.behavior = behavior })
 }

@@ -29,14 +29,7 @@ func (s *Server) Touch(x, collection, change string) error {
 	if change != "created" && change != "updated" && change != "deleted" {
 		return fmt.Errorf("%w: changeType %q, want created, updated or deleted", ErrInvalid, change)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, err := s.account(x)
-	if err != nil {
-		return err
-	}
-	s.notifyChange(a, collection, newID(s.eventIDs), change)
-	return nil
+	return s.withAccount(x, func(a *account) { s.notifyChange(a, collection, newID(s.eventIDs), change) })
 }
 
 // Notify POSTs any body to url like a notification and returns the status of the answer.

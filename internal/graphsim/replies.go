@@ -105,22 +105,19 @@ func oneOf(s string, choices ...string) bool {
 }
 
 // SetAutomaticReplies changes the setting of user x and returns it as Graph would.
-func (s *Server) SetAutomaticReplies(x string, u AutomaticRepliesUpdate) (AutomaticReplies, error) {
+func (s *Server) SetAutomaticReplies(x string, u AutomaticRepliesUpdate) (r AutomaticReplies, err error) {
 	if err := u.check(); err != nil {
 		return AutomaticReplies{}, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, err := s.account(x)
-	if err != nil {
-		return AutomaticReplies{}, err
-	}
-	now := time.Now()
-	a.setting = u.apply(a.setting.displayed(now)) // placeholder dates become the schedule unless u sets others
-	if u.CalendarBlock {
-		s.changeBlock(a)
-	}
-	return a.setting.displayed(now), nil
+	err = s.withAccount(x, func(a *account) {
+		now := time.Now()
+		a.setting = u.apply(a.setting.displayed(now)) // placeholder dates become the schedule unless u sets others
+		if u.CalendarBlock {
+			s.changeBlock(a)
+		}
+		r = a.setting.displayed(now)
+	})
+	return r, err
 }
 
 // changeBlock creates, updates or deletes the calendar entry of automatic replies.
@@ -137,12 +134,7 @@ func (s *Server) changeBlock(a *account) {
 }
 
 // AutomaticReplies returns the setting of user x as Graph would.
-func (s *Server) AutomaticReplies(x string) (AutomaticReplies, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, err := s.account(x)
-	if err != nil {
-		return AutomaticReplies{}, err
-	}
-	return a.setting.displayed(time.Now()), nil
+func (s *Server) AutomaticReplies(x string) (r AutomaticReplies, err error) {
+	err = s.withAccount(x, func(a *account) { r = a.setting.displayed(time.Now()) })
+	return r, err
 }

@@ -69,6 +69,18 @@ func (s *state) subscription(id string) *Subscription {
 	return sub
 }
 
+// withSubscription calls act, with mu held, for the live subscription id.
+func (s *Server) withSubscription(id string, act func(*Subscription)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.subscription(id)
+	if sub == nil {
+		return fmt.Errorf("%w: %s", ErrUnknownSubscription, id)
+	}
+	act(sub)
+	return nil
+}
+
 // drop deletes a subscription.
 func (s *state) drop(sub *Subscription) {
 	delete(s.subscriptions, sub.ID)
