@@ -230,7 +230,6 @@ func TestFirstCreation(t *testing.T) {
 			"create, create, create, create, delete sub-1, create", "sub-2"},
 		"neither created nor answered": {creations(errUnanswered), nothing, time.Minute, "create, create", "sub-1"},
 
-		"stopped, created without an answer":    {creations(errAnswerLost, errAnswerLost), stop, time.Minute, "", ""},
 		"stopped, neither created nor answered": {creations(errUnanswered), stop, time.Minute, "", ""},
 		"stopped, never answered":               {func(f *fixture) { f.failBy(always(errUnanswered)) }, stop, 5 * time.Minute, "", ""},
 		"stopped after a refusal, during a wait of the whole app": {creations(ooo.ErrSubscriptionDenied), func(f *fixture) {

@@ -111,9 +111,9 @@ func steps(m *ooo.Mailbox, want Settings, hints []ooo.Hint, now time.Time) (step
 	for _, s := range m.Subscriptions {
 		switch isWanted := slices.Contains(wanted, s.Resource); {
 		case isWanted && isLive(s) && s.Replaces != "":
-			steps = append(steps, planRemoval(s, want, Superseded, now))
+			steps = append(steps, planRemoval(s, Superseded, now))
 		case !isWanted && (covered || !isLive(s)): // otherwise until those that take its place exist
-			steps = append(steps, planRemoval(s, want, removal, now))
+			steps = append(steps, planRemoval(s, removal, now))
 		}
 	}
 	return steps
@@ -129,11 +129,6 @@ func find(m *ooo.Mailbox, resource string) ooo.Subscription {
 	return ooo.Subscription{Resource: resource}
 }
 
-// maxSearches is how often a creation that was not answered may fail until Graph names the
-// subscription. After that it is not repeated for a subscription that is no longer wanted,
-// and a sweep leads to the deletion of what was created.
-const maxSearches = 5
-
 // maxWait is longer than any wait after a failure. A wait that has more left was saved by a
 // clock that was ahead, and has ended.
 const maxWait = 2 * time.Hour
@@ -143,8 +138,9 @@ func waits(s ooo.Subscription, now time.Time) bool {
 	return s.RetryAt.After(now) && s.RetryAt.Before(now.Add(maxWait))
 }
 
-// planRemoval plans the removal of s, or of the subscription that it replaces.
-func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time) Step {
+// planRemoval plans the removal of s, or of the subscription that it replaces. A sweep finds
+// what a creation made that was not answered.
+func planRemoval(s ooo.Subscription, reason Reason, now time.Time) Step {
 	step := func(a Action, r Reason) Step { return Step{Action: a, Reason: r, Subscription: s} }
 	switch {
 	case waits(s, now):
@@ -153,8 +149,6 @@ func planRemoval(s ooo.Subscription, want Settings, reason Reason, now time.Time
 		return step(DeleteReplaced, reason)
 	case s.ID != "" && s.ExpiresAt.After(now):
 		return step(Delete, reason)
-	case s.ID == "" && s.State == ooo.SubscriptionCreating && s.Failures < maxSearches && s.NotificationURL == want.Notification:
-		return step(Create, CreationUnanswered) // Graph's refusal names the existing one
 	}
 	return step(Drop, reason)
 }

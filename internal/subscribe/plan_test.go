@@ -127,14 +127,13 @@ func TestPlan(t *testing.T) {
 		"no public URL, no subscription": {monitored(), noURL, subscribe.Nothing, subscribe.UpToDate, never},
 		"no public URL, creating":        {monitored(creating), noURL, subscribe.Drop, subscribe.NotWanted, never},
 
-		"stopped":                              {stopped(live()), want, subscribe.Delete, subscribe.NotMonitored, never},
-		"stopped, replaces another":            {stopped(live(replaces)), want, subscribe.DeleteReplaced, subscribe.NotMonitored, never},
-		"stopped, expired":                     {stopped(live(func(s *sub) { s.ExpiresAt = now })), want, subscribe.Drop, subscribe.NotMonitored, never},
-		"stopped, creation unanswered":         {stopped(creating), want, subscribe.Create, subscribe.CreationUnanswered, never},
-		"stopped, creation unanswered 5 times": {stopped(live(func(s *sub) { s.ID, s.State, s.Failures = "", ooo.SubscriptionCreating, 5 })), want, subscribe.Drop, subscribe.NotMonitored, never},
-		"stopped, creation failed":             {stopped(failed(ooo.SubscriptionErrorDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
-		"stopped, first deletion waiting":      {stopped(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, never},
-		"stopped, waiting by a clock ahead":    {stopped(live(func(s *sub) { s.RetryAt = now.Add(25 * time.Hour) })), want, subscribe.Delete, subscribe.NotMonitored, never},
+		"stopped":                           {stopped(live()), want, subscribe.Delete, subscribe.NotMonitored, never},
+		"stopped, replaces another":         {stopped(live(replaces)), want, subscribe.DeleteReplaced, subscribe.NotMonitored, never},
+		"stopped, expired":                  {stopped(live(func(s *sub) { s.ExpiresAt = now })), want, subscribe.Drop, subscribe.NotMonitored, never},
+		"stopped, creation unanswered":      {stopped(creating), want, subscribe.Drop, subscribe.NotMonitored, never},
+		"stopped, creation failed":          {stopped(failed(ooo.SubscriptionErrorDenied, 0)), want, subscribe.Drop, subscribe.NotMonitored, never},
+		"stopped, first deletion waiting":   {stopped(live(func(s *sub) { s.RetryAt = now.Add(time.Hour) }), liveMessages), want, subscribe.Delete, subscribe.NotMonitored, never},
+		"stopped, waiting by a clock ahead": {stopped(live(func(s *sub) { s.RetryAt = now.Add(25 * time.Hour) })), want, subscribe.Delete, subscribe.NotMonitored, never},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := subscribe.Plan(tt.mailbox, tt.want, nil, now)

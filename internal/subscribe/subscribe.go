@@ -9,7 +9,8 @@
 //
 // The record says that a subscription is being created before the call is made. If the
 // call is not answered, Graph refuses the next one and names the existing subscription,
-// which is deleted and created again.
+// which is deleted and created again; where Graph accepts another one, or none is wanted any
+// more, a sweep finds the first.
 //
 // A subscription that can't be patched is replaced: the new one is created before the old
 // one is deleted. Where Graph refuses a second subscription to the same resource, the old

@@ -18,7 +18,7 @@ import (
 type SweepResult struct {
 	Known   int // recorded and listed
 	Lost    int // recorded but not listed: to be checked by id
-	Surplus int // strays: their owners delete them, unless a creation was not answered, see planStray
+	Surplus int // strays: their owners delete them, see planStray
 	Foreign int // listed, in no record, and with another notification URL: left alone
 
 	Incomplete bool // the list broke off: a subscription that it lacks may exist

@@ -122,29 +122,15 @@ func TestFailedStrayDeletionIsLeftToNextSweep(t *testing.T) {
 	}, sweepOften)
 }
 
-// Graph accepts a second subscription, so that it never names the one of the unanswered
-// creation.
-func TestResultOfUnansweredCreationStaysUntilCovered(t *testing.T) {
-	withUncovered(t, func(f *fixture) {
-		f.fail = func(call string) error {
-			switch {
-			case call != "create":
-				return nil
-			case f.created == 0:
-				return errAnswerLost
-			}
-			return ooo.ErrSubscriptionDenied
-		}
-	}, func(t *testing.T, f *fixture) {
-		f.hint("not listed")
+func TestResultOfUnansweredCreationIsDeletedAfterStop(t *testing.T) {
+	withUncovered(t, func(f *fixture) { f.failWith("create", errAnswerLost) }, func(t *testing.T, f *fixture) {
+		advance(time.Second)
+		f.monitor(annID, false)
 		advance(4 * time.Minute)
-		if got := f.takeCalls(); !strings.Contains(got, "list") || strings.Contains(got, "delete") {
-			t.Errorf("calls = %s, want a sweep and no deletion", got)
+		if got := f.takeCalls(); got != "create, list, delete sub-1" {
+			t.Errorf("calls = %s, want the subscription found by a sweep and deleted", got)
 		}
-		f.expectNoHints()
-		f.failWith("")
-		advance(40 * time.Minute)
-		f.expect("sub-2", 1)
+		f.expect("", 0)
 	}, sweepOften)
 }
 
