@@ -45,7 +45,7 @@ func (c *doctorCmd) Run(ctx context.Context, getenv environment, out io.Writer) 
 		Settings: settings, Mistakes: mistakes, User: c.User, Subscribe: c.Subscribe, Login: login, Graph: client,
 		Listen: func(ctx context.Context) (func(), error) { return listenForDoctor(ctx, settings) },
 	}
-	if found, _ := errors.AsType[config.Mistakes](mistakes); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL", "REDIS_AUTH") {
+	if found, _ := errors.AsType[config.Mistakes](mistakes); !settings.RedisURL.IsZero() && found.In("REDIS_AUTH") == "" {
 		if opened, err := connectRedis(settings, login); err == nil { // otherwise among the mistakes
 			defer opened.Close()
 			cfg.Redis = opened

@@ -26,7 +26,7 @@ import (
 // for Redis and OpenTelemetry find.
 func readSettings(c *config.Serve, getenv environment) (config.Settings, error) {
 	settings, err := c.Settings(getenv)
-	if found, _ := errors.AsType[config.Mistakes](err); !settings.RedisURL.IsZero() && !found.Has("REDIS_URL") {
+	if !settings.RedisURL.IsZero() {
 		err = errors.Join(err, store.CheckURL(settings.RedisURL.Reveal()))
 	}
 	if collector := settings.TracesEndpoint; !collector.IsZero() {

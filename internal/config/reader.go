@@ -2,35 +2,29 @@ package config
 
 import (
 	"cmp"
+	"encoding"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // Settings parses and checks all settings. A setting without a flag is read from getenv, and
 // has its default if it is not set there. The error is [Mistakes].
 func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
-	r := &reader{flags: s.flags(), getenv: getenv}
-	for _, row := range rowsOf(reflect.ValueOf(&r.settings).Elem()) {
-		if row.FileOf == "" {
-			r.parse(r.resolve(row))
-		}
+	r := s.read(getenv)
+	for _, in := range r.inputs {
+		r.parse(in)
 	}
 	r.checkGraph()
-	r.checkMediator()
-	r.checkRedis()
+	r.checkServers()
 	r.checkListen()
 	r.checkPublic()
 	r.checkTunnel()
 	r.checkResources()
-	r.checkEncryption()
 	if len(r.mistakes) == 0 {
 		return r.settings, nil
 	}
@@ -46,23 +40,23 @@ type EffectiveSetting struct {
 
 // Effective returns all settings in the order of [Table], whether they are valid or not.
 func (s *Serve) Effective(getenv func(string) string) (all []EffectiveSetting) {
-	r := &reader{flags: s.flags(), getenv: getenv}
-	for _, row := range Table() {
-		in := r.resolve(row)
+	for _, in := range s.read(getenv).inputs {
 		switch {
 		case in.from == "default":
-			in.text = cmp.Or(in.text, row.Default)
-		case row.secret:
-			in.text = in.secret(in.text).String()
+			in.text = in.Default
+		case in.secret:
+			in.text = in.newSecret(in.text).String()
 		}
-		all = append(all, EffectiveSetting{row.Name, in.text, in.from})
+		all = append(all, EffectiveSetting{in.Name, in.text, in.from})
 	}
 	return all
 }
 
-// reader parses the settings and collects mistakes.
+// reader parses the settings and collects mistakes. A value with a mistake is not used: its
+// field keeps the zero value, except for the paths of files and for numbers.
 type reader struct {
 	settings Settings
+	inputs   []*input          // in the order of Table
 	flags    map[string]string // by variable
 	getenv   func(string) string
 	mistakes Mistakes
@@ -71,194 +65,183 @@ type reader struct {
 // input is the text of a setting before it is parsed.
 type input struct {
 	Row
-	name string // how a mistake names it: the variable, and the file if the text comes from one
-	text string
-	from string // "flag", "default", or the variable
+	name  string // how a mistake names it: the variable, and the file if the text comes from one
+	text  string
+	from  string // "flag", "default", or the variable
+	wrong bool   // has a mistake
 }
 
-// resolve finds the text of a setting: a flag, a variable, its old name, a default, or the
-// content of its file.
-func (r *reader) resolve(row Row) input {
-	in := r.resolveDirect(row)
-	if !row.secret {
-		return in
+// read finds the texts of all settings.
+func (s *Serve) read(getenv func(string) string) *reader {
+	r := &reader{flags: s.flags(), getenv: getenv}
+	for _, row := range rowsOf(reflect.ValueOf(&r.settings).Elem()) {
+		in := r.find(row)
+		if row.secret {
+			r.readFile(in)
+		}
+		switch in.from {
+		case "PORT":
+			in.text = ":" + in.text
+		case "MEDIATOR_IP":
+			in.text = "http://" + net.JoinHostPort(strings.Trim(in.text, "[]"), strings.TrimSpace(getenv("MEDIATOR_PORT")))
+		}
+		r.inputs = append(r.inputs, in)
 	}
-	file := r.resolveDirect(Row{Name: row.Name + fileSuffix})
-	switch {
-	case file.text == "":
-		return in
-	case in.from != "default":
-		r.mistake(file.name, "and %s are both set: unset one of them", in.name)
-		return in
-	}
-	text, err := ReadSecret(file.text)
-	if err != nil {
-		r.mistake(file.name, "names %s, %v", quote(file.text), err)
-	}
-	if row.tag.Get("format") != "verbatim" {
-		text = strings.TrimSpace(text)
-	}
-	return input{row, row.Name + " (in " + file.name + ")", text, file.name}
+	return r
 }
 
-// resolveDirect is resolve without files.
-func (r *reader) resolveDirect(row Row) input {
-	if text := strings.TrimSpace(r.flags[row.Name]); text != "" {
-		return input{row, row.Name, text, "flag"}
-	}
+// find returns the text of a setting: that of a flag, a variable, its old name, or the default.
+func (r *reader) find(row Row) *input {
+	in := &input{Row: row, name: row.Name, text: row.trim(r.flags[row.Name]), from: "flag"}
 	for _, variable := range []string{row.Name, row.tag.Get("was")} {
-		if text := r.env(variable); text != "" {
-			return input{row, variable, text, variable}
+		if in.text == "" {
+			in.name, in.text, in.from = variable, row.trim(r.getenv(variable)), variable
 		}
 	}
-	return input{row, row.Name, row.tag.Get("default"), "default"}
+	if in.text == "" {
+		in.name, in.text, in.from = row.Name, row.tag.Get("default"), "default"
+	}
+	return in
 }
 
-// secret returns text as the kind of secret that the setting is.
-func (in input) secret(text string) Secret {
-	if in.tag.Get("placeholder") == "URL" {
+// readFile replaces the text of a secret setting by the content of its file, if one is named.
+func (r *reader) readFile(in *input) {
+	file := r.find(Row{Name: in.Name + fileSuffix})
+	switch {
+	case file.text == "":
+		return
+	case in.from != "default":
+		r.mistake(file, "and %s are both set: unset one of them", in.name)
+		return
+	}
+	text, err := ReadSecret(file.text)
+	in.name, in.text, in.from = in.Name+" (in "+file.name+")", in.trim(text), file.name
+	if in.wrong = err != nil; in.wrong {
+		r.mistake(file, "names %s, %v", quote(file.text), err)
+	}
+}
+
+// trim removes spaces around a value, unless they count.
+func (row Row) trim(text string) string {
+	if row.format == "verbatim" {
+		return text
+	}
+	return strings.TrimSpace(text)
+}
+
+// newSecret returns text as the kind of secret that the setting is.
+func (row Row) newSecret(text string) Secret {
+	if row.tag.Get("placeholder") == "URL" {
 		return NewURL(text)
 	}
 	return NewSecret(text)
 }
 
-// env returns the value of a variable. It completes PORT to an address and MEDIATOR_IP to a
-// URL.
-func (r *reader) env(variable string) string {
-	text := strings.TrimSpace(r.getenv(variable))
-	switch port := strings.TrimSpace(r.getenv("MEDIATOR_PORT")); {
-	case text == "":
-	case variable == "PORT":
-		return ":" + text
-	case variable == "MEDIATOR_IP" && validPort(port):
-		return "http://" + net.JoinHostPort(strings.Trim(text, "[]"), port)
-	}
-	return text
+// input returns the input of a setting.
+func (r *reader) input(setting string) *input {
+	return r.inputs[slices.IndexFunc(r.inputs, func(in *input) bool { return in.Name == setting })]
 }
 
-// mistake records a mistake once. The variable is the first word of name.
-func (r *reader) mistake(name, format string, args ...any) {
-	if text := name + " " + fmt.Sprintf(format, args...); !slices.Contains(r.mistakes, text) {
+// given reports whether a setting is set, correctly or not.
+func (r *reader) given(setting string) bool { return r.input(setting).text != "" }
+
+// mistake records a mistake in a setting, once.
+func (r *reader) mistake(in *input, format string, args ...any) {
+	in.wrong = true
+	if text := in.name + " " + fmt.Sprintf(format, args...); !slices.Contains(r.mistakes, text) {
 		r.mistakes = append(r.mistakes, text)
 	}
 }
 
-// quote quotes a value for a message, on one line of bounded length. Secrets must not be quoted.
-func quote(text string) string { return fmt.Sprintf("%.80q", text) }
-
 // parse sets the field of a setting from its text.
-func (r *reader) parse(in input) {
-	if in.tag.Get("format") == "verbatim" && in.name == in.Name { // spaces around it count
-		in.text = cmp.Or(r.flags[in.Name], r.getenv(in.Name))
-	}
-	if in.text == "" {
-		return
-	}
-	if enum := in.tag.Get("enum"); enum != "" {
-		r.parseEnum(in, strings.Split(enum, ","))
-		return
-	}
-	switch v := in.value.Addr().Interface().(type) {
-	case *string:
-		*v = r.normalize(in)
-	case *bool:
-		on, ok := boolNames[strings.ToLower(in.text)]
-		if !ok {
-			r.mistake(in.name, "is %s: use true or false", quote(in.text))
-		}
-		*v = on
-	case *int:
-		*v = parseBounded(r, in, strconv.Atoi)
-	case *time.Duration:
-		*v = parseBounded(r, in, time.ParseDuration)
-	case *Secret:
-		*v = in.secret(r.normalize(in))
-		if strings.ContainsFunc(in.text, unicode.IsControl) && in.tag.Get("format") == "" {
-			r.mistake(in.name, "contains a control character, perhaps a line break: write it on one line")
-		}
-	case *[]Secret:
-		for text := range strings.FieldsSeq(in.text) {
-			*v = append(*v, NewSecret(r.normalize(input{in.Row, in.name, text, in.from})))
-		}
-	case *[]string:
-		*v = r.parseList(in)
-	case *[]netip.Prefix:
-		for _, text := range r.parseList(in) {
-			network, _ := netip.ParsePrefix(text)
-			*v = append(*v, network)
-		}
-	default:
-		panic("config: no parser for " + in.Name)
-	}
-}
-
-// parseEnum accepts the choices in any letter case.
-func (r *reader) parseEnum(in input, choices []string) {
-	i := slices.IndexFunc(choices, func(c string) bool { return strings.EqualFold(c, in.text) })
-	if i < 0 {
-		last := len(choices) - 1
-		r.mistake(in.name, "is %s: use %s or %s", quote(in.text), strings.Join(choices[:last], ", "), choices[last])
-		return
-	}
-	switch v := in.value.Addr().Interface().(type) {
-	case *bool:
-		*v = i == 1
-	case *slog.Level:
-		_ = v.UnmarshalText([]byte(choices[i])) // the choices are names of levels
-	default:
-		in.value.Set(reflect.ValueOf(choices[i]).Convert(in.value.Type()))
-	}
-}
-
-var boolNames = map[string]bool{
-	"true": true, "1": true, "yes": true, "on": true,
-	"false": false, "0": false, "no": false, "off": false,
-}
-
-// parseBounded checks the value against the min and max of the setting, which may have no max.
-func parseBounded[T cmp.Ordered](r *reader, in input, parse func(string) (T, error)) T {
-	value, err := parse(in.text)
-	least, _ := parse(in.tag.Get("min"))
-	most, unlimited := parse(in.tag.Get("max"))
+func (r *reader) parse(in *input) {
 	switch {
-	case err != nil:
-		r.mistake(in.name, "is %s: use a value such as %s", quote(in.text), in.Default)
-	case unlimited != nil && value < least:
-		r.mistake(in.name, "is %v: use at least %s", value, in.tag.Get("min"))
-	case unlimited == nil && (value < least || value > most):
-		r.mistake(in.name, "is %v: use a value from %s to %s", value, in.tag.Get("min"), in.tag.Get("max"))
+	case in.FileOf != "" || in.text == "":
+	case in.value.Kind() == reflect.Slice:
+		r.parseList(in)
+	default:
+		r.set(in.value, in, in.text)
 	}
-	return value
 }
 
-// parseList normalizes each item and drops duplicates, but not of files: their position
-// pairs them with the files of another setting.
-func (r *reader) parseList(in input) (list []string) {
-	format := in.tag.Get("format")
-	var items []string
+// parseList drops duplicates, but not of files: their position pairs them with the files of
+// another setting.
+func (r *reader) parseList(in *input) {
+	seen := map[any]bool{}
+	for _, text := range in.items() {
+		item := reflect.New(in.value.Type().Elem()).Elem()
+		r.set(item, in, text)
+		switch value := item.Interface(); {
+		case item.IsZero(): // a mistake
+		case in.format == "file" || !seen[value]:
+			in.value.Set(reflect.Append(in.value, item))
+			seen[value] = true
+		case in.format == "resource":
+			r.mistake(in, "contains %s twice: Graph accepts it once", quote(text))
+		}
+	}
+	if in.value.Len() == 0 && !in.wrong {
+		r.mistake(in, "names no %s: unset it, or separate several with commas", in.format)
+	}
+}
+
+// items splits a list: of secrets at spaces, of others at commas.
+func (in *input) items() (items []string) {
+	if in.secret {
+		return strings.Fields(in.text)
+	}
 	for item := range strings.SplitSeq(in.text, ",") {
 		item, last := strings.TrimSpace(item), len(items)-1
 		switch {
 		case item == "":
-		case format == "resource" && last >= 0 && strings.Contains(items[last], "?") && !strings.HasPrefix(item, "/"):
+		case in.format == "resource" && last >= 0 && strings.Contains(items[last], "?") && !strings.HasPrefix(item, "/"):
 			items[last] += "," + item // the comma is in the query, such as ?$select=subject,showAs
 		default:
 			items = append(items, item)
 		}
 	}
-	for _, item := range items {
-		item = r.normalize(input{in.Row, in.name, item, in.from})
-		switch duplicate := slices.Contains(list, item); {
-		case format == "file" || !duplicate:
-			list = append(list, item)
-		case format == "resource":
-			r.mistake(in.name, "contains %s twice: Graph accepts it once", quote(item))
-		}
+	return items
+}
+
+// set sets a field, or an item of a list, from its text.
+func (r *reader) set(field reflect.Value, in *input, text string) {
+	var err error
+	if format := formats[in.format]; format != nil {
+		text, err = format(in, text)
 	}
-	if len(list) == 0 {
-		r.mistake(in.name, "names no %s: unset it, or separate several with commas", format)
+	switch v := field.Addr().Interface().(type) {
+	case *bool:
+		*v = strings.HasSuffix(in.tag.Get("enum"), ","+text)
+	case *int:
+		*v, err = parseBounded(in, strconv.Atoi)
+	case *time.Duration:
+		*v, err = parseBounded(in, time.ParseDuration)
+	case *Secret:
+		*v = in.newSecret(text)
+	case encoding.TextUnmarshaler: // of slog.Level and netip.Prefix
+		err = cmp.Or(err, v.UnmarshalText([]byte(text)))
+	default:
+		field.SetString(text)
 	}
-	return list
+	if err != nil {
+		r.mistake(in, "%v", err)
+	}
+}
+
+// parseBounded checks the value against the min and max of the setting, which may have no max.
+func parseBounded[T cmp.Ordered](in *input, parse func(string) (T, error)) (T, error) {
+	value, err := parse(in.text)
+	least, _ := parse(in.tag.Get("min"))
+	most, unlimited := parse(in.tag.Get("max"))
+	switch {
+	case err != nil:
+		err = fmt.Errorf("is %s: use a value such as %s", quote(in.text), in.Default)
+	case unlimited != nil && value < least:
+		err = fmt.Errorf("is %v: use at least %s", value, in.tag.Get("min"))
+	case unlimited == nil && (value < least || value > most):
+		err = fmt.Errorf("is %v: use a value from %s to %s", value, in.tag.Get("min"), in.tag.Get("max"))
+	}
+	return value, err
 }
 
 // Mistakes are the mistakes in the settings. Each begins with the variable and says what to do.
@@ -270,14 +253,11 @@ func (m Mistakes) Error() string { return strings.Join(m, "\n") }
 // empty: none.
 func (m Mistakes) In(variables ...string) string {
 	for _, variable := range variables {
-		for _, name := range []string{variable, variable + fileSuffix} {
-			if slices.ContainsFunc(m, func(mistake string) bool { return strings.HasPrefix(mistake, name+" ") }) {
+		for _, mistake := range m {
+			if name, _, _ := strings.Cut(mistake, " "); name == variable || name == variable+fileSuffix {
 				return name
 			}
 		}
 	}
 	return ""
 }
-
-// Has reports whether one of the variables, or a file with its value, has a mistake.
-func (m Mistakes) Has(variables ...string) bool { return m.In(variables...) != "" }

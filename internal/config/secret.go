@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,20 +26,16 @@ type Secret struct {
 }
 
 // NewSecret returns text as a secret. It returns the zero Secret if text is empty.
-func NewSecret(text string) Secret {
+func NewSecret(text string) Secret { return newSecret(text, redacted) }
+
+// NewURL returns text as a secret that is printed as a URL without passwords.
+func NewURL(text string) Secret { return newSecret(text, withoutPasswords(text)) }
+
+func newSecret(text, shown string) Secret {
 	if text == "" {
 		return Secret{}
 	}
-	return Secret{&text, redacted}
-}
-
-// NewURL returns text as a secret that is printed as a URL without passwords.
-func NewURL(text string) Secret {
-	s := NewSecret(text)
-	if text != "" {
-		s.shown = withoutPasswords(text)
-	}
-	return s
+	return Secret{&text, shown}
 }
 
 // Reveal returns the text.
@@ -54,11 +51,8 @@ func (s Secret) IsZero() bool { return s.text == nil }
 
 // URL returns the text as a URL, passwords included: an empty one if it can't be parsed.
 func (s Secret) URL() *url.URL {
-	u, err := url.Parse(s.Reveal())
-	if err != nil {
-		return &url.URL{}
-	}
-	return u
+	u, _ := url.Parse(s.Reveal())
+	return cmp.Or(u, new(url.URL))
 }
 
 // String returns the placeholder or the URL without passwords.
@@ -140,17 +134,16 @@ func ReadSecret(path string) (string, error) {
 
 // openFile opens a regular file: others, such as a named pipe, may block. Errors are as those
 // of [ReadSecret].
-func openFile(path string) (*os.File, error) {
+func openFile(path string) (f *os.File, err error) {
 	stat, err := os.Stat(path)
 	switch {
-	case err != nil:
-		return nil, errUnreadable
-	case stat.IsDir():
+	case err == nil && stat.IsDir():
 		return nil, errors.New("which is a directory: name the file in it")
-	case !stat.Mode().IsRegular():
+	case err == nil && !stat.Mode().IsRegular():
 		return nil, errors.New("which is not a regular file: copy it to one")
+	case err == nil:
+		f, err = os.Open(path)
 	}
-	f, err := os.Open(path)
 	if err != nil {
 		return nil, errUnreadable
 	}

@@ -48,6 +48,6 @@ func TestSecretFileMistakes(t *testing.T) {
 		"only a newline":        {env{"MEDIATOR_TOKEN_FILE": content("\n")}, "MEDIATOR_TOKEN_FILE", "is empty: write the secret to it"},
 		"too long":              {env{"MEDIATOR_TOKEN_FILE": content(strings.Repeat("very-secret", 2000))}, "MEDIATOR_TOKEN_FILE", "longer than 16 KiB"},
 		"two lines":             {env{"MEDIATOR_TOKEN_FILE": content("very-secret\nvery-secret\n")}, "MEDIATOR_TOKEN", "(in MEDIATOR_TOKEN_FILE) contains a control character"},
-		"invalid URL":           {env{"REDIS_URL_FILE": content("very-secret")}, "REDIS_URL", "(in REDIS_URL_FILE) is not a Redis URL"},
+		"invalid URL":           {env{"PUBLIC_URL_FILE": content("very-secret")}, "PUBLIC_URL", "(in PUBLIC_URL_FILE) is not a base URL"},
 	}.run(t)
 }

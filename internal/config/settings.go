@@ -1,8 +1,8 @@
 // Package config defines, parses and checks the settings of the service.
 //
 // [Settings] is the one table of settings: flags, help, the rows of deploy/SETTINGS.md
-// and the checks of single values come from its tags. Checks of several settings together
-// are in checks.go.
+// and the checks of single values come from its tags. A new setting is a row there, and at
+// most a check in checks.go, which has the formats of values and the checks of settings.
 //
 // [Serve] has the flags as strings, because kong would stop at the first mistake.
 // [Serve.Settings] adds the environment, parses everything, and returns all mistakes at
@@ -25,9 +25,9 @@ import (
 //	was         an older name of the variable, which still works
 //	default     the value if it is not set
 //	otherwise   instead of default, a description of what happens if it is not set
-//	enum        the allowed values; a bool is true for the second one
+//	enum        the choices; a bool is true for the last one
 //	min, max    bounds of a number or a duration
-//	format      one of formats, which checks and normalizes each value; or verbatim
+//	format      one of formats, which checks and normalizes each value; or resource, or verbatim
 //	placeholder the value in help; a Secret whose placeholder is URL is shown without its passwords
 //	example     the value that a mistake recommends, with format base
 //	help        its meaning, a sentence
@@ -45,18 +45,18 @@ type Settings struct {
 	Tunnel Tunnel
 
 	MediatorURL    Secret   `setting:"MEDIATOR_URL" was:"MEDIATOR_IP" placeholder:"URL" format:"base" example:"http://mediator.example.com:5000" help:"Base URL of the mediator; required."`
-	MediatorToken  Secret   `setting:"MEDIATOR_TOKEN" placeholder:"SECRET" help:"Bearer token sent to the mediator."`
+	MediatorToken  Secret   `setting:"MEDIATOR_TOKEN" placeholder:"SECRET" format:"line" help:"Bearer token sent to the mediator."`
 	SigningSecrets []Secret `setting:"MEDIATOR_SIGNING_SECRET" placeholder:"SECRET" format:"signing" help:"Standard Webhooks secret (whsec_…) that signs deliveries to the mediator; several separated by spaces while rotating."`
 
-	RedisURL   Secret `setting:"REDIS_URL" placeholder:"URL" format:"redis" help:"redis:// or rediss://, also of a Cluster (?addr=…) or Sentinel (?master_name=…); empty: Redis inside this process, whose state is lost at exit."`
+	RedisURL   Secret `setting:"REDIS_URL" placeholder:"URL" format:"line" help:"redis:// or rediss://, also of a Cluster (?addr=…) or Sentinel (?master_name=…); empty: Redis inside this process, whose state is lost at exit."`
 	RedisEntra bool   `setting:"REDIS_AUTH" placeholder:"HOW" default:"url" enum:"url,entra" help:"How to log in to Redis: url (user and password in REDIS_URL) or entra (to Azure Managed Redis with the credential that logs in to Graph; needs rediss://, not behind Sentinel)."`
 
 	ListenAddr     string `setting:"LISTEN_ADDR" placeholder:"HOST:PORT" was:"PORT" format:"address" default:":8080" help:"Public listener; if not set, port $PORT on all addresses where the platform sets PORT."`
 	PrivateAddr    string `setting:"PRIVATE_ADDR" placeholder:"HOST:PORT" format:"address" help:"Listener for everything but Graph's callbacks, which is then served only here."`
 	TLSCertFile    string `setting:"TLS_CERT_FILE" placeholder:"FILE" format:"file" help:"Certificate chain (PEM) of the public listener; re-read when it changes."`
 	TLSKeyFile     string `setting:"TLS_KEY_FILE" placeholder:"FILE" format:"file" help:"Private key (PEM) of that certificate."`
-	MonitorToken   Secret `setting:"MONITOR_TOKEN" placeholder:"SECRET" help:"Token that the mediator and operators must send, as bearer token or as password of basic auth; at least 16 characters if other machines reach the listener."`
-	AllowAnonymous bool   `setting:"ALLOW_ANONYMOUS" default:"false" help:"Start without MONITOR_TOKEN on an address that is not loopback."`
+	MonitorToken   Secret `setting:"MONITOR_TOKEN" placeholder:"SECRET" format:"line" help:"Token that the mediator and operators must send, as bearer token or as password of basic auth; at least 16 characters if other machines reach the listener."`
+	AllowAnonymous bool   `setting:"ALLOW_ANONYMOUS" default:"false" enum:"false,true" help:"Start without MONITOR_TOKEN on an address that is not loopback."`
 
 	ACMEDomains     []string       `setting:"ACME_DOMAINS" placeholder:"DOMAINS" format:"domain" help:"Domains to get certificates for from an ACME server, instead of TLS_CERT_FILE, separated by commas; port 443 of each must reach the public listener as it is. They and the account's key are kept in Redis, for all replicas; without REDIS_URL each start makes new ones, until the ACME server refuses."`
 	ACMEEmail       string         `setting:"ACME_EMAIL" placeholder:"ADDRESS" format:"email" help:"Address that the ACME server may write to."`
@@ -70,7 +70,7 @@ type Settings struct {
 	Resources           []string      `setting:"SUBSCRIPTION_RESOURCES" placeholder:"PATHS" default:"/users/{id}/events" format:"resource" help:"Resources subscribed to for each user, separated by commas; {id} is the directory object id."`
 	Lifetime            time.Duration `setting:"SUBSCRIPTION_LIFETIME" placeholder:"DURATION" default:"4200m" min:"45m" max:"10070m" help:"Lifetime requested for a subscription, 45m to 10070m; what Graph grants is what counts."`
 	SweepInterval       time.Duration `setting:"SWEEP_INTERVAL" placeholder:"DURATION" default:"30m" min:"10s" help:"How often Graph's list of subscriptions is compared with the records, by one replica; at least 10s."`
-	PresenceSweep       bool          `setting:"PRESENCE_SWEEP" default:"false" help:"Also ask for the presence of all users, 650 in one call, and read at once the mailboxes whose state seems to have changed; needs Presence.Read.All. It pays beyond 26,000 users, with a longer POLL_INTERVAL."`
+	PresenceSweep       bool          `setting:"PRESENCE_SWEEP" default:"false" enum:"false,true" help:"Also ask for the presence of all users, 650 in one call, and read at once the mailboxes whose state seems to have changed; needs Presence.Read.All. It pays beyond 26,000 users, with a longer POLL_INTERVAL."`
 	Scheduled           string        `setting:"SCHEDULED" placeholder:"MODE" default:"window" enum:"window,always" help:"When a scheduled reply counts: window (between its start and its end) or always."`
 	Message             string        `setting:"MESSAGE" placeholder:"WHICH" default:"external" enum:"external,internal" help:"Reply text that is forwarded: external or internal."`
 	MessageLimit        int           `setting:"MESSAGE_LIMIT" placeholder:"N" default:"3000" min:"0" max:"1000000" help:"Longest message in characters, because speech services refuse more; longer ones are cut at the end of a sentence, else of a word; 0: no limit."`
@@ -81,7 +81,7 @@ type Settings struct {
 	LogLevel            slog.Level    `setting:"LOG_LEVEL" placeholder:"LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat           string        `setting:"LOG_FORMAT" placeholder:"FORMAT" otherwise:"json, text on a terminal" enum:"json,text" help:"json or text."`
 
-	TracesEndpoint Secret `setting:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" help:"Collector that receives OpenTelemetry traces, such as http://collector:4318; deploy/METRICS.md lists OpenTelemetry's other variables, which have no flags."`
+	TracesEndpoint Secret `setting:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" format:"line" help:"Collector that receives OpenTelemetry traces, such as http://collector:4318; deploy/METRICS.md lists OpenTelemetry's other variables, which have no flags."`
 }
 
 // Graph says which Graph to call, and with which credential. The ids may be empty with a
@@ -89,11 +89,11 @@ type Settings struct {
 type Graph struct {
 	TenantID            string `setting:"AZURE_TENANT_ID" placeholder:"TENANT" was:"TENANT" format:"id" help:"Directory (tenant) of the app registration; with a managed identity only needed for resource data, and to detect that a service of another tenant uses the same Redis."`
 	ClientID            string `setting:"AZURE_CLIENT_ID" placeholder:"ID" was:"CLIENT_ID" format:"id" help:"Application (client) id of the app registration; with a managed identity, the id of a user-assigned one."`
-	ClientSecret        Secret `setting:"AZURE_CLIENT_SECRET" placeholder:"SECRET" was:"CLIENT_SECRET" help:"Client secret of the app registration."`
+	ClientSecret        Secret `setting:"AZURE_CLIENT_SECRET" placeholder:"SECRET" was:"CLIENT_SECRET" format:"line" help:"Client secret of the app registration."`
 	CertificatePath     string `setting:"AZURE_CLIENT_CERTIFICATE_PATH" placeholder:"FILE" format:"file" help:"Certificate and private key (PEM or PKCS#12) to log in with instead of a secret; read at each login."`
 	CertificatePassword Secret `setting:"AZURE_CLIENT_CERTIFICATE_PASSWORD" placeholder:"SECRET" format:"verbatim" help:"Password of the certificate file, if it has one."`
 	FederatedTokenFile  string `setting:"AZURE_FEDERATED_TOKEN_FILE" placeholder:"FILE" format:"file" help:"Token file of workload identity, instead of a secret or certificate."`
-	ManagedIdentity     bool   `setting:"AZURE_MANAGED_IDENTITY" otherwise:"where the platform offers one" help:"Log in as the platform's managed identity when no secret, certificate or token file is set."`
+	ManagedIdentity     bool   `setting:"AZURE_MANAGED_IDENTITY" otherwise:"where the platform offers one" enum:"false,true" help:"Log in as the platform's managed identity when no secret, certificate or token file is set."`
 	AuthorityHost       string `setting:"AZURE_AUTHORITY_HOST" placeholder:"URL" otherwise:"of the cloud" format:"host" help:"Login endpoint; one that is not a Microsoft cloud's turns off instance discovery."`
 	Cloud               string `setting:"GRAPH_CLOUD" placeholder:"NAME" default:"global" enum:"global,usgov,dod,china" help:"Microsoft cloud: global, usgov, dod or china; sets Graph and login endpoint together."`
 	Endpoint            string `setting:"GRAPH_ENDPOINT" placeholder:"URL" otherwise:"of the cloud" format:"host" help:"Graph to use instead of the cloud's, such as https://127.0.0.1:9443; /v1.0 is appended."`
@@ -115,7 +115,7 @@ const (
 type Tunnel struct {
 	Kind       TunnelKind `setting:"TUNNEL" placeholder:"KIND" default:"none" enum:"none,ngrok,agent" help:"Tunnel whose URL is used as PUBLIC_URL, for one replica: ngrok (opened by this process) or agent (of an ngrok agent on this machine that points to LISTEN_ADDR); subscriptions follow when the URL changes."`
 	ExposeAll  bool       `setting:"TUNNEL_EXPOSE" placeholder:"PATHS" default:"graph" enum:"graph,all" help:"Paths that callers reach through the tunnel: graph (Graph's callbacks alone) or, without PRIVATE_ADDR, all, with MONITOR_TOKEN as elsewhere."`
-	NgrokToken Secret     `setting:"NGROK_AUTHTOKEN" placeholder:"SECRET" help:"Token of the ngrok account; required with TUNNEL=ngrok."`
+	NgrokToken Secret     `setting:"NGROK_AUTHTOKEN" placeholder:"SECRET" format:"line" help:"Token of the ngrok account; required with TUNNEL=ngrok."`
 	NgrokURL   string     `setting:"NGROK_URL" placeholder:"URL" otherwise:"chosen by ngrok" format:"host" help:"https URL of a domain reserved at ngrok, so that a restart keeps it."`
 	AgentURL   Secret     `setting:"NGROK_AGENT_URL" placeholder:"URL" default:"http://127.0.0.1:4040" format:"base" example:"http://127.0.0.1:4040" help:"Local API of the ngrok agent that TUNNEL=agent asks for the URL."`
 }

@@ -19,6 +19,7 @@ type Row struct {
 	FileOf  string // for a NAME_FILE setting: NAME, the secret setting whose value is in the file
 
 	tag    reflect.StructTag // of the field in Settings
+	format string            // of formats; empty: none
 	value  reflect.Value     // of that field; not set if FileOf is
 	secret bool              // value is confidential
 }
@@ -38,13 +39,15 @@ func rowsOf(parent reflect.Value) (rows []Row) {
 		name, ok := field.Tag.Lookup("setting")
 		switch {
 		case ok:
-			literal := field.Tag.Get("default")
-			secret := field.Type == reflect.TypeFor[Secret]() || field.Type == reflect.TypeFor[[]Secret]()
-			rows = append(rows, Row{
-				Name: name, Flag: flagOf(name), Help: field.Tag.Get("help"),
-				Default: cmp.Or(literal, field.Tag.Get("otherwise")), Literal: literal != "", tag: field.Tag, value: value, secret: secret,
-			})
-			if secret {
+			row := Row{Name: name, Flag: flagOf(name), Help: field.Tag.Get("help"), tag: field.Tag, value: value}
+			row.Default, row.Literal = field.Tag.Lookup("default")
+			row.Default = cmp.Or(row.Default, field.Tag.Get("otherwise"))
+			if row.format = field.Tag.Get("format"); field.Tag.Get("enum") != "" {
+				row.format = "choice"
+			}
+			row.secret = field.Type == reflect.TypeFor[Secret]() || field.Type == reflect.TypeFor[[]Secret]()
+			rows = append(rows, row)
+			if row.secret {
 				rows = append(rows, Row{
 					Name: name + fileSuffix, Flag: flagOf(name + fileSuffix), FileOf: name, tag: `placeholder:"FILE"`,
 					Help: "File that holds the value of " + name + ", read at the start.",
@@ -67,7 +70,7 @@ func NewServe() Serve {
 	var flags []reflect.StructField
 	for _, row := range Table() {
 		flag := reflect.TypeFor[Secret]()
-		if row.FileOf == "" && row.value.Kind() == reflect.Bool && row.tag.Get("enum") == "" {
+		if row.tag.Get("enum") == onOff {
 			flag = reflect.TypeFor[boolFlag]()
 		}
 		help := fmt.Sprintf("%s ($%s, default: %s)", row.Help, row.Name, cmp.Or(row.Default, "none"))
@@ -88,20 +91,17 @@ func (s *Serve) flags() map[string]string {
 	return given
 }
 
-// boolFlag is the flag of a bool setting. Without a value it is true.
-type boolFlag string
+// boolFlag is the flag of a setting that is on or off. Without a value it is true.
+type boolFlag struct{ Secret }
 
 // Decode implements [kong.MapperValue].
 func (b *boolFlag) Decode(ctx *kong.DecodeContext) error {
-	*b = "true"
 	if ctx.Scan.Peek().Type == kong.FlagValueToken {
-		*b = boolFlag(fmt.Sprint(ctx.Scan.Pop().Value))
+		return b.Secret.Decode(ctx)
 	}
+	b.Secret = NewSecret("true")
 	return nil
 }
-
-// Reveal returns the text.
-func (b boolFlag) Reveal() string { return string(b) }
 
 // IsBool tells kong that the flag needs no value.
 func (boolFlag) IsBool() bool { return true }

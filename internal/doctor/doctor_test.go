@@ -46,7 +46,7 @@ func TestAllOK(t *testing.T) {
 
 func TestMistakesInSettings(t *testing.T) {
 	f := newFixture(t)
-	f.env["AZURE_TENANT_ID"], f.env["POLL_INTERVAL"], f.env["SCHEDULED"], f.env["REDIS_URL"] = "", "2", `"a: b"`, "http://x"
+	f.env["AZURE_TENANT_ID"], f.env["POLL_INTERVAL"], f.env["SCHEDULED"], f.env["REDIS_AUTH"] = "", "2", `"a: b"`, "http://x"
 	report := f.run()
 	var mistakes []string
 	status := map[string]doctor.Status{}
@@ -59,7 +59,7 @@ func TestMistakesInSettings(t *testing.T) {
 		}
 	}
 	slices.Sort(mistakes)
-	want := []string{"AZURE_TENANT_ID is not set: set", `POLL_INTERVAL is "2": use`, "REDIS_URL is not a Redis URL: use", `SCHEDULED is "\"a: b\"": use`}
+	want := []string{"AZURE_TENANT_ID is not set: set", `POLL_INTERVAL is "2": use`, `REDIS_AUTH is "http://x": use`, `SCHEDULED is "\"a: b\"": use`}
 	if !slices.Equal(mistakes, want) {
 		t.Errorf("mistakes = %q, want %q", mistakes, want)
 	}

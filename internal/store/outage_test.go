@@ -216,7 +216,9 @@ func TestRedisURL(t *testing.T) {
 	for url, remedy := range map[string]string{ // no remedy: valid
 		"redis://h": "", "rediss://:pw@h:1/2": "", "redis://u:p%2F%23w@h": "", "redis://:p@s+w@h": "",
 		"redis://h/0?addr=i:1": "", "redis://h/2?master_name=m&addr=i:1": "",
-		"redis://:secret/w@h": encode, "redis://:secret#x@h": encode, "redis://u:1?secret@h": encode, "redis://:secret%zz@h": encode,
+		"redis://u:secret/34@h": encode, "redis://h?master_name=m&password=secret+b": encode, "redis://h?master_name=m&password=secret#b": encode,
+		"redis://h?master_name=m&password=secret%b": encode, "redis:///0": encode, "redis://h:0": encode, "redis://h:65536": encode,
+		"redis://u:12#secret@h": encode, "redis://u:100%@h": encode, "redis://:secret/w@h": encode, "redis://:secret#x@h": encode, "redis://u:1?secret@h": encode, "redis://:secret%zz@h": encode,
 		"redis://:secret b@h": encode, "h:6379": encode, "": encode, "http://h": encode, "redis://:secret@h/x": encode,
 		"redis://:secret@h?addr=i:1&nonsense=1": encode, "redis://h?master_name=m&password=secret&w": encode,
 		"redis://:secret@h?pool_size=-1": encode, "redis://:secret@h?master_name=m&route_randomly=true": encode,

@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -151,6 +152,15 @@ func CheckURL(raw string) error {
 	return client.Close()
 }
 
+// understood reports whether go-redis finds in the URL what its author meant. A special character
+// ends a password, and go-redis ignores the rest of it, or takes it for a path or query.
+func understood(u *url.URL) bool {
+	_, queryErr := url.ParseQuery(u.RawQuery)
+	port, portErr := strconv.ParseUint(cmp.Or(u.Port(), "6379"), 10, 16)
+	cut := u.Fragment != "" || strings.Contains(u.RawQuery, "+") || strings.Contains(u.EscapedPath()+u.RawQuery, "@")
+	return (u.Scheme == "redis" || u.Scheme == "rediss") && u.Hostname() != "" && port > 0 && !cut && cmp.Or(queryErr, portErr) == nil
+}
+
 // newClient returns a client for the URL. login reauthenticates its open connections; if it is
 // nil they keep their credentials.
 func newClient(cfg Config, login *login) (_ redis.UniversalClient, err error) {
@@ -161,9 +171,9 @@ func newClient(cfg Config, login *login) (_ redis.UniversalClient, err error) {
 	}
 	// Errors of net/url and go-redis are dropped: they may contain the password.
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" {
-		return nil, errors.New("REDIS_URL can't be understood: write redis://user:password@host:6379/0 or rediss://…, " +
-			"and percent-encode what a URL can't hold in a password, such as / as %2F, # as %23, ? as %3F, % as %25")
+	if err != nil || !understood(u) {
+		return nil, errors.New("REDIS_URL can't be understood: write redis://user:password@host:6379/0 or rediss://…, and percent-encode " +
+			"special characters in the password: / as %2F, ? as %3F, # as %23, @ as %40, % as %25, + as %2B")
 	}
 	wrong := errors.New("REDIS_URL has a database number or an option that can't be used: " +
 		"see deploy/SIZING.md for its forms, and percent-encode what a URL can't hold in a password")
