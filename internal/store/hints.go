@@ -3,16 +3,12 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"net"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/ooo"
-	"outlook-monitor/internal/schedule"
 )
 
 // chunkSize limits the items in one command or script, so that it does not block Redis for
@@ -167,62 +163,24 @@ func (s *Store) send(ctx context.Context, messages ...wireMessage) {
 	}
 }
 
-const (
-	pingInterval        = 3 * time.Second // detects a dead connection
-	maxReconnectBackoff = 5 * time.Second
-)
-
 // Listen calls onMessage for each message until ctx ends. After each connect it calls it with
 // a zero Message: messages may have been missed, so read everything.
 func (s *Store) Listen(ctx context.Context, onMessage func(Message)) error {
-	for failures := 0; ctx.Err() == nil; {
-		connection, reconnect := context.WithCancel(ctx)
-		s.reconnect.Store(&reconnect)
-		err := s.listen(connection, func(m Message) {
-			failures = 0
-			onMessage(m)
-		})
-		ended := connection.Err() != nil // by Reauthenticate, or with ctx
-		reconnect()
-		if ended {
-			continue
-		}
-		if failures++; failures == 1 {
-			s.log.WarnContext(ctx, "redis messages interrupted, reconnecting", "err", err)
-		}
-		schedule.Sleep(ctx, schedule.Backoff(failures, 100*time.Millisecond, maxReconnectBackoff))
-	}
-	return nil
-}
-
-// listen listens on one connection until it fails.
-func (s *Store) listen(ctx context.Context, onMessage func(Message)) error {
-	sub := s.messages.Subscribe(ctx)
+	sub := s.messages.Subscribe(ctx, s.channel)
 	defer sub.Close()
-	defer context.AfterFunc(ctx, func() { sub.Close() })()
-	if err := sub.Subscribe(ctx, s.channel); err != nil {
-		return translate(err)
-	}
-	for pinged := false; ; {
-		received, err := sub.ReceiveTimeout(ctx, pingInterval)
-		timeout, ok := errors.AsType[net.Error](err)
-		silent := ok && timeout.Timeout()
-		if silent && pinged {
-			return errors.New("redis: the connection is dead")
-		}
-		if silent {
-			err = sub.Ping(ctx)
-		}
-		if err != nil {
-			return translate(err)
-		}
-		pinged = silent
-		switch m := received.(type) {
-		case *redis.Subscription:
-			onMessage(Message{})
-		case *redis.Message:
-			if message, ok := decodeMessage(m.Payload); ok {
-				onMessage(message)
+	received := sub.ChannelWithSubscriptions() // connects again whenever the connection breaks
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-received:
+			switch m := r.(type) {
+			case *redis.Subscription:
+				onMessage(Message{})
+			case *redis.Message:
+				if message, ok := decodeMessage(m.Payload); ok {
+					onMessage(message)
+				}
 			}
 		}
 	}

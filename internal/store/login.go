@@ -10,7 +10,7 @@ import (
 // login authenticates connections with a token that expires. New connections get the current
 // token. When the token is renewed, go-redis reauthenticates the open connections of its
 // pools: idle ones before their next use, others after the command in flight. The connection
-// of Listen is in no pool, so [Store.Reauthenticate] replaces it instead.
+// of Listen is in no pool: when Redis closes it with its token's end, it is opened again.
 type login struct {
 	token     func(context.Context) (user, token string, err error)
 	listeners sync.Map // its keys are the [auth.CredentialsListener] of the open connections

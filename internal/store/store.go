@@ -82,11 +82,10 @@ type Config struct {
 // Store is a client of the Redis that all replicas share.
 type Store struct {
 	client    redis.UniversalClient
-	rounds    redis.UniversalClient              // only for [Store.Round], which is never queued behind other commands
-	reopening singleflight.Group                 // of a connection of rounds
-	messages  redis.UniversalClient              // only for [Store.Listen]
-	reconnect atomic.Pointer[context.CancelFunc] // closes the connection of Listen, which then opens another
-	login     *login                             // nil: with the user and password of the URL
+	rounds    redis.UniversalClient // only for [Store.Round], which is never queued behind other commands
+	reopening singleflight.Group    // of a connection of rounds
+	messages  redis.UniversalClient // only for [Store.Listen]
+	login     *login                // nil: with the user and password of the URL
 	channel   string
 	log       *slog.Logger
 
@@ -265,12 +264,7 @@ func (o observer) report(cmd redis.Cmder, began time.Time, err error) {
 
 // Reauthenticate logs the open connections in with a renewed token of [Config].Token. It does
 // not block.
-func (s *Store) Reauthenticate(user, token string) {
-	s.login.renew(user, token)
-	if reconnect := s.reconnect.Load(); reconnect != nil {
-		(*reconnect)()
-	}
-}
+func (s *Store) Reauthenticate(user, token string) { s.login.renew(user, token) }
 
 // Close closes all connections. It ignores errors: Redis may have closed them first.
 func (s *Store) Close() {
