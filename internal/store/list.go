@@ -17,11 +17,8 @@ import (
 )
 
 const (
-	// overviewMaxAge is how old an overview may be for lists and counts.
+	// overviewMaxAge is how old an overview may be.
 	overviewMaxAge = time.Second
-	// overviewTTL is how long an overview is cached, because it makes reading the next one
-	// faster.
-	overviewTTL = 10 * time.Second
 	// overviewTimeout limits reading an overview.
 	overviewTimeout = 10 * time.Second
 )
@@ -45,7 +42,6 @@ type entry struct {
 	folded  string
 	text    string // for searches: folded address and name, in lower case
 	wish    ooo.Wish
-	value   string // the wish as stored in Redis
 	summary ooo.Summary
 }
 
@@ -73,25 +69,20 @@ func (s *Store) overview(ctx context.Context) ([]*entry, error) {
 func (s *Store) readOverview(ctx context.Context) (*overview, error) {
 	ctx, cancel := context.WithTimeout(ctx, overviewTimeout)
 	defer cancel()
-	var previous []*entry
-	if last := s.overviews.last.Load(); last != nil {
-		previous = last.entries
-	}
 	o := &overview{writes: s.overviews.writes.Load(), at: time.Now()}
 	var err error
-	if o.entries, err = s.readEntries(ctx, previous); err != nil {
+	if o.entries, err = s.readEntries(ctx); err != nil {
 		return nil, err
 	}
 	s.overviews.last.Store(o)
 	// Overviews are large, so drop it even if there is no further request.
-	time.AfterFunc(overviewTTL, func() { s.overviews.last.CompareAndSwap(o, nil) })
+	time.AfterFunc(overviewMaxAge, func() { s.overviews.last.CompareAndSwap(o, nil) })
 	return o, nil
 }
 
 // readEntries reads all wishes and rows in one pipeline and returns the monitored addresses,
-// sorted. It skips damaged ones. Decoding wishes takes most of the time, so it takes unchanged
-// ones from the previous entries.
-func (s *Store) readEntries(ctx context.Context, previous []*entry) ([]*entry, error) {
+// sorted. It skips damaged ones.
+func (s *Store) readEntries(ctx context.Context) ([]*entry, error) {
 	pipe := s.client.Pipeline()
 	wishes := pipe.HGetAll(ctx, wantsKey)
 	var rows [ooo.Partitions]*redis.MapStringStringCmd
@@ -101,20 +92,11 @@ func (s *Store) readEntries(ctx context.Context, previous []*entry) ([]*entry, e
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, translate(err)
 	}
-	decoded := make(map[string]*entry, len(previous)) // by folded address
-	for _, e := range previous {
-		decoded[e.folded] = e
-	}
 	entries := make([]*entry, 0, len(wishes.Val()))
 	for folded, value := range wishes.Val() {
 		var err error
-		e := &entry{folded: folded, value: value}
-		if before := decoded[folded]; before != nil && before.value == value {
-			e.wish = before.wish
-		} else if e.wish, err = s.decodeWish(ctx, folded, value); err != nil {
-			continue
-		}
-		if !e.wish.On {
+		e := &entry{folded: folded}
+		if e.wish, err = s.decodeWish(ctx, folded, value); err != nil || !e.wish.On {
 			continue
 		}
 		row := rows[e.wish.Record().Partition()].Val()[folded]
