@@ -116,28 +116,20 @@ func (r *Registry) readWish(p *partition, key wishKey, m *ooo.Mailbox) (ooo.Wish
 	stoppedAt, stopped := p.stopped[key.address]
 	saves := p.saves
 	p.mu.Unlock()
+	// The start of before the stop, or one from a replica whose clock is behind.
+	stale := wish.On && stopped && !wish.At.After(stoppedAt)
+	missing := wish.Nonce == "" && m.Address(key.address) != nil // this ends the monitoring
+	if err != nil || !stale && !missing {
+		return wish, err
+	}
+	stored, err := r.cfg.Store.Load(ctx, p.number)
 	switch {
 	case err != nil:
 		return wish, err
-	case wish.On && stopped && !wish.At.After(stoppedAt):
-		// The start of before the stop, or one from a replica whose clock is behind.
-		stored, err := r.cfg.Store.Load(ctx, p.number)
-		if err != nil {
-			return wish, err
-		}
-		if stored.Saves < saves {
-			return wish, errRestoring
-		}
-		return r.cfg.Store.Wish(ctx, key.address) // it may have been restored in between
-	case wish.Nonce == "" && m.Address(key.address) != nil:
-		// A missing wish ends the monitoring. The wish is always restored before the record.
-		stored, err := r.cfg.Store.LoadRecord(ctx, m.ID)
-		if errors.Is(err, store.ErrDamaged) || err == nil && (stored == nil || stored.Version != m.Version) {
-			err = errRestoring
-		}
-		return wish, err
+	case stored.Saves < saves: // their number is restored last
+		return wish, errRestoring
 	}
-	return wish, nil
+	return r.cfg.Store.Wish(ctx, key.address) // it may have been restored in between
 }
 
 // fulfil applies the wish of an address to the record, and reports whether that changed
