@@ -42,7 +42,7 @@ type faulty struct {
 	*ownertest.Store
 	hooks  sync.Map     // method -> func(), called after Load, and before SetSaves and AllWishes
 	wishes atomic.Int32 // calls of Wish
-	fail   atomic.Int32 // how many of the next of them fail
+	fail   atomic.Int32 // how many of the next of them, and of LoadRecord, fail
 }
 
 func (f *faulty) call(method string) {
@@ -57,6 +57,13 @@ func (f *faulty) Wish(ctx context.Context, address string) (ooo.Wish, error) {
 		return ooo.Wish{}, errors.New("no answer from Redis")
 	}
 	return f.Store.Wish(ctx, address)
+}
+
+func (f *faulty) LoadRecord(ctx context.Context, id ooo.RecordID) (*ooo.Mailbox, error) {
+	if f.fail.Add(-1) >= 0 {
+		return nil, errors.New("no answer from Redis")
+	}
+	return f.Store.LoadRecord(ctx, id)
 }
 
 func (f *faulty) Load(ctx context.Context, p int) (store.Loaded, error) {

@@ -94,7 +94,6 @@ func (r *Registry) Drop(number int) {
 	p.mu.Lock()
 	p.ready = false
 	ids := slices.Collect(maps.Keys(p.entries))
-	clear(p.entries)
 	p.mu.Unlock()
 	for _, id := range ids {
 		r.refresh(id)

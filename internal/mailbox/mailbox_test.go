@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -102,24 +101,32 @@ func TestWishes(t *testing.T) {
 		}
 		f.noHints()
 	})
-	t.Run("moving address brings the state to an address that waits for one", func(t *testing.T) {
-		f := monitoring(t)
-		f.update(away)
-		f.store.ChangeWish(t, "bob@contoso.example", func(n *ooo.Wish) {
-			n.On, n.Person, n.StartID = true, ooo.Person{ID: bobID}, "first"
-		})
-		f.mailboxOf(bobID, "the record without a state", monitored)
-		f.update(move)
-		m := f.mailboxOf(bobID, "both addresses", func(m *ooo.Mailbox) bool { return len(m.Addresses) == 2 })
-		for _, a := range m.Addresses {
-			if a.Sequence != 1 {
-				t.Errorf("address = %+v, want sequence 1", a)
+	for name, tt := range map[string]struct {
+		state      *ooo.State // of the other mailbox
+		moved, bob int64      // sequences
+	}{
+		"moving address brings the state to an address that waits for one": {nil, 1, 1},
+		"moving address gets another state":                                {&ooo.State{}, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := monitoring(t)
+			f.update(away)
+			f.store.ChangeWish(t, "bob@contoso.example", func(n *ooo.Wish) {
+				n.On, n.Person, n.StartID = true, ooo.Person{ID: bobID}, "first"
+			})
+			f.mailboxOf(bobID, "the record without a state", monitored)
+			_, err := f.Update(bobID, func(d *mailbox.Draft) error { d.State = tt.state; return nil })
+			must.NoError(t, err)
+			f.update(move)
+			m := f.mailboxOf(bobID, "both addresses", func(m *ooo.Mailbox) bool { return len(m.Addresses) == 2 })
+			if a, b := m.Addresses[0], m.Addresses[1]; a.Sequence != tt.moved || b.Sequence != tt.bob {
+				t.Errorf("addresses = %+v, want sequences %d and %d", m.Addresses, tt.moved, tt.bob)
 			}
-		}
-		f.noHints()
-		f.wish(off)
-		f.mailboxOf(bobID, "the other address", monitored)
-	})
+			f.noHints()
+			f.wish(off)
+			f.mailboxOf(bobID, "the other address", monitored)
+		})
+	}
 	t.Run("missing wish ends the monitoring", func(t *testing.T) {
 		f := monitoring(t)
 		f.raw.HDel(t.Context(), wishes, folded)
@@ -238,7 +245,7 @@ func TestUpdate(t *testing.T) {
 	rename := func(d *mailbox.Draft) { d.Person.DisplayName += "!" }
 	t.Run("lost answers are retried, and the save is carried out once", func(t *testing.T) {
 		f := monitoring(t)
-		attempts := 0
+		first, attempts := f.field(annRecords, annID), 0
 		f.store.BeforeSaves(func(s store.Save) error {
 			if attempts++; attempts > 2 {
 				return nil
@@ -248,6 +255,8 @@ func TestUpdate(t *testing.T) {
 		if m := f.update(rename); m.Person.DisplayName != "Ann!" || m.Version != 2 {
 			t.Errorf("Update = %+v, want version 2", m)
 		}
+		f.put(annRecords, annID, first)
+		f.update(rename) // replaces the older record
 		saves, _ := f.Saves(annPartition)
 		if got := f.field(owners, store.SavesField(annPartition)); got != fmt.Sprint(saves) {
 			t.Errorf("Redis counts %s saves, memory %d", got, saves)
@@ -326,69 +335,4 @@ func TestBegin(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestRestore(t *testing.T) {
-	f := monitoring(t)
-	older := f.field(annRecords, annID)
-	f.update(away)
-	saves, _ := f.Saves(annPartition)
-	restored := func(t *testing.T) {
-		f.store.hooks.Store("AllWishes", func() { t.Error("read all wishes, which takes too long for each partition") })
-		defer f.store.hooks.Delete("AllWishes")
-		f.restore(annPartition)
-		loaded, err := f.store.Load(t.Context(), annPartition)
-		if err != nil || len(loaded.Records) != 1 || loaded.Records[0].State == nil || loaded.Records[0].Version != 2 {
-			t.Fatalf("stored = %+v, %v, want version 2 with its state", loaded, err)
-		}
-		if loaded.Saves < saves {
-			t.Errorf("saves = %d, want %d at least", loaded.Saves, saves)
-		}
-		if wish := f.stored(); !wish.On {
-			t.Errorf("wish = %+v, want on", wish)
-		}
-	}
-	t.Run("older record, and one that was removed since", func(t *testing.T) {
-		removed := ""
-		for i := 0; ooo.RecordID(removed).Partition() != annPartition; i++ {
-			removed = fmt.Sprint("x", i)
-		}
-		f.put(annRecords, annID, older)
-		f.put(annRecords, removed, `1:{"id":"`+removed+`","addresses":[]}`)
-		f.put(owners, store.SavesField(annPartition), 1)
-		restored(t)
-	})
-	t.Run("damaged record", func(t *testing.T) {
-		f.put(annRecords, annID, "9:{")
-		restored(t)
-	})
-	t.Run("empty Redis", func(t *testing.T) {
-		f.empty()
-		restored(t)
-	})
-	t.Run("newer wish that another owner has carried out in the older record", func(t *testing.T) {
-		f.put(annRecords, annID, older)
-		_, wish, _ := strings.Cut(f.field(wishes, folded), ":")
-		f.put(wishes, folded, "newer:"+strings.Replace(wish, "first", "second", 1))
-		f.restore(annPartition)
-		f.mailboxOf(annID, "the second start", startedAgain)
-	})
-	t.Run("record that was removed", func(t *testing.T) {
-		record := f.field(annRecords, annID)
-		f.wish(off)
-		f.removed()
-		f.noHints()
-		f.put(annRecords, annID, record)
-		f.restore(annPartition)
-		if got := f.field(annRecords, annID); got != "" {
-			t.Errorf("stored record = %s, want none", got)
-		}
-		f.put(annRecords, annID, record)
-		f.wish(again)
-		f.mailboxOf(annID, "the second start", startedAgain)
-		f.noHints()
-		if got := f.store.Record(t, annID); got == nil || got.Addresses[0].StartID != "second" || got.State != nil {
-			t.Errorf("stored record = %+v, want the second start without the old state", got)
-		}
-	})
 }

@@ -38,9 +38,11 @@ func TestLateLoad(t *testing.T) {
 	f.acquire(bobPartition) // reads the hints
 	await.True(t, "the unknown mailbox is counted", func() bool { return f.unknown.Load() > 0 })
 	time.Sleep(1100 * time.Millisecond)
+	f.restore(annPartition) // would remove the record, which is not in memory
 	removed := slices.ContainsFunc(f.store.Saves(), func(s store.Save) bool { return s.Remove })
-	if hints, err := f.store.Hints(t.Context()); len(hints) != 2 || removed {
-		t.Errorf("hints = %v, %v, a record was removed: %t, want both of Ann and none removed", hints, err, removed)
+	_, begins := f.Begin(annID)
+	if hints, err := f.store.Hints(t.Context()); len(hints) != 2 || removed || begins {
+		t.Errorf("hints = %v, %v, a record was removed: %t, work begins: %t, want both of Ann and neither", hints, err, removed, begins)
 	}
 	f.acquire(annPartition)
 	m := f.update(func(d *mailbox.Draft) { d.Person.DisplayName = "Anne" })
@@ -64,6 +66,7 @@ func TestWorkerCallOrder(t *testing.T) {
 			f.wish(again)
 			f.mailboxOf(annID, "the second start", startedAgain)
 		}, exists},
+		"partition lost":               {func(f *fixture) { f.Drop(annPartition) }, removed, func(*fixture) {}, removed},
 		"partition lost during a save": {func(f *fixture) { f.update(away) }, exists, func(f *fixture) { f.Drop(annPartition) }, removed},
 		"stop while the mailbox is being scheduled": {func(f *fixture) { f.acquire(annPartition) }, exists, func(f *fixture) {
 			f.wish(off)

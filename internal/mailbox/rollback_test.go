@@ -14,6 +14,73 @@ import (
 	"outlook-monitor/internal/store"
 )
 
+func TestRestore(t *testing.T) {
+	f := monitoring(t)
+	older := f.field(annRecords, annID)
+	f.update(away)
+	saves, _ := f.Saves(annPartition)
+	restored := func(t *testing.T) {
+		f.store.hooks.Store("AllWishes", func() { t.Error("read all wishes, which takes too long for each partition") })
+		defer f.store.hooks.Delete("AllWishes")
+		f.restore(annPartition)
+		loaded, err := f.store.Load(t.Context(), annPartition)
+		if err != nil || len(loaded.Records) != 1 || loaded.Records[0].State == nil || loaded.Records[0].Version != 2 {
+			t.Fatalf("stored = %+v, %v, want version 2 with its state", loaded, err)
+		}
+		if loaded.Saves < saves {
+			t.Errorf("saves = %d, want %d at least", loaded.Saves, saves)
+		}
+		if wish := f.stored(); !wish.On {
+			t.Errorf("wish = %+v, want on", wish)
+		}
+	}
+	t.Run("older record, and one that was removed since", func(t *testing.T) {
+		removed := ""
+		for i := 0; ooo.RecordID(removed).Partition() != annPartition; i++ {
+			removed = fmt.Sprint("x", i)
+		}
+		f.put(annRecords, annID, older)
+		f.put(annRecords, removed, `1:{"id":"`+removed+`","addresses":[]}`)
+		f.put(owners, store.SavesField(annPartition), 1)
+		restored(t)
+	})
+	t.Run("damaged record", func(t *testing.T) {
+		f.put(annRecords, annID, "9:{")
+		restored(t)
+	})
+	t.Run("empty Redis", func(t *testing.T) {
+		f.empty()
+		restored(t)
+	})
+	t.Run("newer wish that another owner has carried out in the older record", func(t *testing.T) {
+		f.put(annRecords, annID, older)
+		_, wish, _ := strings.Cut(f.field(wishes, folded), ":")
+		f.put(wishes, folded, "newer:"+strings.Replace(wish, "first", "second", 1))
+		f.restore(annPartition)
+		f.mailboxOf(annID, "the second start", startedAgain)
+	})
+	t.Run("record that was removed", func(t *testing.T) {
+		record := f.field(annRecords, annID)
+		f.wish(off)
+		f.removed()
+		f.noHints()
+		f.put(annRecords, annID, record)
+		f.restore(annPartition)
+		if got := f.field(annRecords, annID); got != "" {
+			t.Errorf("stored record = %s, want none", got)
+		}
+		f.put(annRecords, annID, record)
+		f.wish(again)
+		f.mailboxOf(annID, "the second start", startedAgain)
+		f.noHints()
+		if got := f.store.Record(t, annID); got == nil || got.Addresses[0].StartID != "second" || got.State != nil {
+			t.Errorf("stored record = %+v, want the second start without the old state", got)
+		}
+		f.put(wishes, folded, "x:{")
+		f.restore(annPartition) // ends although the wish is damaged
+	})
+}
+
 func TestRestoreSkipsRecordRemovedMeanwhile(t *testing.T) {
 	f := monitoring(t)
 	f.update(away)
@@ -256,6 +323,7 @@ func TestRestoreCountsConcurrentSave(t *testing.T) {
 func TestNewerRecordInRedisReplacesMemory(t *testing.T) {
 	for name, detect := range map[string]func(t *testing.T, f *fixture){
 		"on a save": func(t *testing.T, f *fixture) {
+			f.store.fail.Store(1)
 			if _, err := f.Update(annID, func(d *mailbox.Draft) error { away(d); return nil }); !errors.Is(err, ooo.ErrNotOwner) {
 				t.Errorf("Update = %v, want ErrNotOwner", err)
 			}

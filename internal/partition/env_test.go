@@ -30,6 +30,8 @@ type holder struct {
 	saves       map[int]int64       // guarded by mu
 	leases      map[int]store.Lease // guarded by mu
 	dropped     time.Time           // when Drop was last called; guarded by mu
+	holds       [64]context.Context // of the last calls of Acquire
+	early       bool                // Drop was called before the context of the hold had ended
 	loads       atomic.Int64        // calls of Acquire
 	restores    atomic.Int64        // calls of Restore
 	drains      atomic.Int64        // calls of Drain in progress
@@ -43,6 +45,7 @@ type holder struct {
 
 func (h *holder) Acquire(ctx context.Context, p int, lease store.Lease) (load func()) {
 	h.loads.Add(1)
+	h.holds[p] = ctx
 	return func() {
 		schedule.Sleep(ctx, h.loadTime)
 		schedule.Retry(ctx, 10*time.Millisecond, 10*time.Millisecond, func(int) error {
@@ -63,6 +66,7 @@ func (h *holder) Drop(p int) {
 	delete(h.saves, p)
 	delete(h.leases, p)
 	h.dropped = time.Now()
+	h.early = h.early || h.holds[p].Err() == nil
 }
 
 // droppedNow reports whether Drop was called at this instant of a bubble's clock.
@@ -273,8 +277,8 @@ func (e *env) run(life string, b backing, change ...func(*partition.Config, *rep
 	}
 	go func() {
 		err := r.Run(ctx, r.holder)
-		if r.stopped.Store(true); r.Owned() != 0 || r.drains.Load() != 0 {
-			e.Errorf("%s owns %d partitions and drains %d after Run", life, r.Owned(), r.drains.Load())
+		if r.stopped.Store(true); r.Owned() != 0 || r.drains.Load() != 0 || r.early {
+			e.Errorf("%s owns %d partitions and drains %d after Run, or dropped one early", life, r.Owned(), r.drains.Load())
 		}
 		r.done <- err
 	}()

@@ -15,6 +15,8 @@ import (
 var outages = map[string]func(*env){
 	"outage shorter and longer than the grace time": func(e *env) {
 		a, b := e.add("a"), e.join("b")
+		time.Sleep(400 * time.Millisecond)
+		a.Refresh() // so that one is answered before the other
 		before, loads := a.owns(), a.loads.Load()+b.loads.Load()
 		for _, d := range []time.Duration{2600 * time.Millisecond, time.Second, 10 * time.Second, time.Minute} {
 			e.stop()
@@ -157,7 +159,7 @@ var outages = map[string]func(*env){
 		}
 	},
 	"stopping replica restores a partition before it releases it": func(e *env) {
-		a := e.join("a", func(_ *partition.Config, r *replica) { r.restoreTime = 3 * time.Second })
+		a := e.join("a", func(_ *partition.Config, r *replica) { r.restoreTime = 5 * time.Second })
 		saves := e.loseSaves(a, 63)
 		a.link.set(func() { a.link.loseSwaps = true })
 		e.change(func(fields map[string]string) { delete(fields, store.LeaseField(62)) })
@@ -165,7 +167,7 @@ var outages = map[string]func(*env){
 		a.stop()
 		time.Sleep(3 * time.Second)
 		a.link.set(func() { a.link.loseSwaps = false })
-		e.waitFor("it ends", 5*time.Second, a.stopped.Load)
+		e.waitFor("it ends", 7*time.Second, a.stopped.Load)
 		released := store.Lease{Tenure: 1}
 		if o := e.owners(); o.Saves[63] != saves || o.Leases[63] != released || o.Leases[62] != released {
 			e.Errorf("%d saves and leases %v in the table, want %d and %v", o.Saves[63], o.Leases[62:], saves, released)
