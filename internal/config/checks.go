@@ -226,15 +226,11 @@ func (r *reader) checkServers() {
 		"is entra, but REDIS_URL has a user or password too: remove them from REDIS_URL, or set REDIS_AUTH=url")
 }
 
-const (
-	minTokenLength = 16 // characters
-	shortToken     = "has %d characters, and %s: use at least %d, as printed by openssl rand -hex 32"
-)
-
-// checkListen makes sure that the private routes are not open to other machines unless
-// that is intended.
+// checkListen makes sure that the private routes are not open to other machines unless that is
+// intended. A tunnel opens them even if the listener is on loopback.
 func (r *reader) checkListen() {
-	s := &r.settings
+	const minLength = 16 // characters
+	s, t := &r.settings, &r.settings.Tunnel
 	r.check(s.PrivateAddr != "" && overlap(s.PrivateAddr, s.ListenAddr), "PRIVATE_ADDR",
 		"overlaps LISTEN_ADDR or PORT: use another port, or unset it to serve everything there")
 	private := s.PrivateAddr
@@ -242,12 +238,18 @@ func (r *reader) checkListen() {
 		private = s.ListenAddr
 	}
 	host, _, _ := net.SplitHostPort(private)
-	reached := cmp.Or(private, "the service") + " can be reached from other machines" // a wrong address may mean any
+	reached, exposed := !loopback(host), t.Used() && s.PrivateAddr == ""
+	private = cmp.Or(private, "the service") // its address is a mistake, so it may be any
 	length := utf8.RuneCountInString(s.MonitorToken.Reveal())
-	r.check(!loopback(host) && length == 0 && !s.AllowAnonymous, "MONITOR_TOKEN",
-		"is not set, and %s: set a long random token, listen on 127.0.0.1, or set ALLOW_ANONYMOUS=true", reached)
-	r.check(!loopback(host) && length > 0 && length < minTokenLength, "MONITOR_TOKEN",
-		shortToken, length, reached, minTokenLength)
+	missing, short := length == 0 && !s.AllowAnonymous, length > 0 && length < minLength
+	r.check(reached && missing, "MONITOR_TOKEN", "is not set, and %s can be reached from other machines: "+
+		"set a long random token, listen on 127.0.0.1, or set ALLOW_ANONYMOUS=true", private)
+	r.check(exposed && (t.Kind == AgentTunnel || t.ExposeAll) && missing, "MONITOR_TOKEN",
+		"is not set, and the tunnel exposes %s to the internet: set a long random token, or set PRIVATE_ADDR", private)
+	r.check(reached && short, "MONITOR_TOKEN", "has %d characters, and %s can be reached from other machines: "+
+		"use at least %d, as printed by openssl rand -hex 32", length, private, minLength)
+	r.check(exposed && t.ExposeAll && short, "MONITOR_TOKEN", "has %d characters, and TUNNEL_EXPOSE is all, "+
+		"which lets the internet guess it: use at least %d, as printed by openssl rand -hex 32", length, minLength)
 	r.checkKeyPairs("TLS_CERT_FILE", "TLS_KEY_FILE", []string{s.TLSCertFile}, []string{s.TLSKeyFile}, false)
 }
 
@@ -274,14 +276,20 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
+// checkPublic checks how Graph reaches the service: by PUBLIC_URL or a tunnel, a certificate
+// from an ACME server, and proxies.
 func (r *reader) checkPublic() {
 	const example = "use one such as https://monitor.example.com"
-	s := &r.settings
+	s, t := &r.settings, &r.settings.Tunnel
 	u := s.PublicURL.URL()
 	r.check(u.User != nil || u.Scheme == "http" && !loopback(u.Hostname()), "PUBLIC_URL",
 		"must be https without a user or password, because Graph calls nothing else (http is only for loopback): "+example)
 	r.check(strings.ContainsAny(u.Path, ":*"), "PUBLIC_URL", // patterns of gin
 		"must not have a colon or an asterisk in its path: "+example)
+	r.check(t.Used() && r.given("PUBLIC_URL"), "TUNNEL",
+		"is %s and PUBLIC_URL is set too, but the tunnel's URL is used as PUBLIC_URL: unset one of them", t.Kind)
+	r.check(t.Kind == NgrokTunnel && t.NgrokToken.IsZero(), "NGROK_AUTHTOKEN",
+		"is not set, but TUNNEL is ngrok: copy it from https://dashboard.ngrok.com/get-started/your-authtoken")
 	everyone := func(p netip.Prefix) bool { return p.Bits() == 0 }
 	r.check(slices.ContainsFunc(s.TrustedProxies, everyone), "TRUSTED_PROXIES",
 		"contains 0.0.0.0/0 or ::/0, which lets every caller choose its source address: list only the addresses of the proxies")
@@ -293,21 +301,6 @@ func (r *reader) checkPublic() {
 		"and TLS_CERT_FILE are both set, but only one can provide the certificate: unset one of them")
 	r.check(acme && host != "" && !slices.Contains(s.ACMEDomains, host), "ACME_DOMAINS",
 		"does not include %s, the host of PUBLIC_URL, so Graph would get no certificate: add it", quote(host))
-}
-
-// checkTunnel makes sure that a tunnel does not expose private routes without a token, even
-// if the listener is on loopback.
-func (r *reader) checkTunnel() {
-	s, t := r.settings, r.settings.Tunnel
-	r.check(t.Used() && r.given("PUBLIC_URL"), "TUNNEL",
-		"is %s and PUBLIC_URL is set too, but the tunnel's URL is used as PUBLIC_URL: unset one of them", t.Kind)
-	r.check(t.Kind == NgrokTunnel && t.NgrokToken.IsZero(), "NGROK_AUTHTOKEN",
-		"is not set, but TUNNEL is ngrok: copy it from https://dashboard.ngrok.com/get-started/your-authtoken")
-	length, exposed := utf8.RuneCountInString(s.MonitorToken.Reveal()), t.Used() && s.PrivateAddr == ""
-	r.check(exposed && (t.Kind == AgentTunnel || t.ExposeAll) && length == 0 && !s.AllowAnonymous, "MONITOR_TOKEN",
-		"is not set, and the tunnel exposes %s to the internet: set a long random token, or set PRIVATE_ADDR", s.ListenAddr)
-	r.check(exposed && t.ExposeAll && length > 0 && length < minTokenLength, "MONITOR_TOKEN",
-		shortToken, length, "TUNNEL_EXPOSE is all, which lets the internet guess it", minTokenLength)
 }
 
 // checkResources makes sure that Graph lets this service subscribe to the resources, as far

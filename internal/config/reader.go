@@ -17,13 +17,14 @@ import (
 func (s *Serve) Settings(getenv func(string) string) (Settings, error) {
 	r := s.read(getenv)
 	for _, in := range r.inputs {
-		r.parse(in)
+		if in.text != "" && in.FileOf == "" {
+			r.parse(in)
+		}
 	}
 	r.checkGraph()
 	r.checkServers()
 	r.checkListen()
 	r.checkPublic()
-	r.checkTunnel()
 	r.checkResources()
 	if len(r.mistakes) == 0 {
 		return r.settings, nil
@@ -153,20 +154,13 @@ func (r *reader) mistake(in *input, format string, args ...any) {
 	}
 }
 
-// parse sets the field of a setting from its text.
+// parse sets the field of a setting from its text. In a list it drops duplicates, but not of
+// files: their position pairs them with the files of another setting.
 func (r *reader) parse(in *input) {
-	switch {
-	case in.FileOf != "" || in.text == "":
-	case in.value.Kind() == reflect.Slice:
-		r.parseList(in)
-	default:
+	if in.value.Kind() != reflect.Slice {
 		r.set(in.value, in, in.text)
+		return
 	}
-}
-
-// parseList drops duplicates, but not of files: their position pairs them with the files of
-// another setting.
-func (r *reader) parseList(in *input) {
 	seen := map[any]bool{}
 	for _, text := range in.items() {
 		item := reflect.New(in.value.Type().Elem()).Elem()
