@@ -45,7 +45,7 @@ func (s *Store) Inspect(ctx context.Context) (Report, error) {
 		if err != nil {
 			return Report{}, translate(err)
 		}
-		r, err := s.inspect(ctx, master)
+		r, err := inspect(ctx, master)
 		r.Topology = "Cluster, data at " + master.Options().Addr
 		if errors.Is(err, ErrClusterNode) || errors.Is(err, ErrReplica) { // ErrReplica: demoted since the client read the topology
 			err = nil
@@ -56,7 +56,7 @@ func (s *Store) Inspect(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	client := s.client.(*redis.Client)
-	r, err := s.inspect(ctx, client)
+	r, err := inspect(ctx, client)
 	if client.Options().Addr == "FailoverClient" { // set by go-redis for a Sentinel client
 		r.Topology = "master found by Sentinel"
 	}
@@ -64,7 +64,7 @@ func (s *Store) Inspect(ctx context.Context) (Report, error) {
 }
 
 // inspect asks one server. What the server refuses to show is left empty.
-func (s *Store) inspect(ctx context.Context, server redis.Cmdable) (Report, error) {
+func inspect(ctx context.Context, server redis.Cmdable) (Report, error) {
 	r := Report{Server: "Redis, version unknown"}
 	text, err := server.Info(ctx).Result()
 	if err != nil {
@@ -102,10 +102,11 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable) (Report, erro
 	case "1":
 		r.Persistence = "append-only file"
 	case "0":
-		save, known, err := s.snapshots(ctx, server)
-		switch {
-		case err != nil:
+		settings, err := server.ConfigGet(ctx, "save").Result()
+		if err = unanswered(err); err != nil {
 			return r, err
+		}
+		switch save, known := settings["save"]; {
 		case known && save == "":
 			r.Findings = append(r.Findings, Finding{
 				Problem: "Redis has no persistence, neither append-only file nor snapshots",
@@ -126,23 +127,7 @@ func (s *Store) inspect(ctx context.Context, server redis.Cmdable) (Report, erro
 	return r, nil
 }
 
-// snapshots returns the setting save. known is false if Redis refuses to show it. After a refusal
-// it does not ask again.
-func (s *Store) snapshots(ctx context.Context, server redis.Cmdable) (save string, known bool, err error) {
-	if s.configDenied.Load() {
-		return "", false, nil
-	}
-	settings, err := server.ConfigGet(ctx, "save").Result()
-	if err != nil {
-		err = unanswered(err)
-		s.configDenied.Store(err == nil)
-		return "", false, err
-	}
-	save, known = settings["save"]
-	return save, known, nil
-}
-
-// unanswered returns nil if Redis refused the command, which is an answer, and otherwise err.
+// unanswered returns nil if Redis answered, even by refusing the command, and otherwise err.
 func unanswered(err error) error {
 	if _, refused := errors.AsType[redis.Error](err); refused {
 		return nil

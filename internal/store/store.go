@@ -33,7 +33,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -91,8 +90,7 @@ type Store struct {
 
 	hintWrites *semaphore.Weighted // in flight
 
-	overviews    overviews
-	configDenied atomic.Bool // Redis does not show its configuration
+	overviews overviews
 
 	onDamaged func(kind string)
 	reportsMu sync.Mutex
