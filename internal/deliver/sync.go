@@ -158,11 +158,16 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 	mark, seenAt := "", time.Time{}     // the latest mark
 	doneMark, doneAt := "", time.Time{} // of the last sync
 	failures, unanswered := 0, 0        // since then
+	var retryAt time.Time               // after a failure
 	for schedule.Sleep(ctx, markInterval) {
 		if pending := s.cfg.Pending(); pending != mark {
 			mark, seenAt = pending, time.Now()
+			if latest := seenAt.Add(newMarkMost); retryAt.After(latest) {
+				retryAt = latest
+			}
 		}
-		if mark == "" || !s.cfg.OwnsPartition0() {
+		waits := time.Now().Before(retryAt) && !s.syncedSince(seenAt) // someone else's sync may have succeeded
+		if mark == "" || waits || !s.cfg.OwnsPartition0() {
 			continue
 		}
 		if strings.HasPrefix(mark, startMark) && time.Since(doneAt) < startWindow {
@@ -179,27 +184,17 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 					unanswered++
 					wait = schedule.Doubling(unanswered, busyFirst, busyMost)
 				}
-				s.wait(ctx, mark, seenAt, wait)
+				retryAt = time.Now().Add(wait)
 				continue
 			}
 			s.cfg.Log.InfoContext(ctx, "sync with the mediator finished")
-			doneMark, doneAt, failures, unanswered = mark, time.Now(), 0, 0
+			doneMark, doneAt, failures, unanswered, retryAt = mark, time.Now(), 0, 0, time.Time{}
 		}
 		clearing, cancel := context.WithTimeout(ctx, tableTimeout)
 		if err := s.cfg.Clear(clearing, mark); err != nil {
 			s.cfg.Log.DebugContext(ctx, "sync mark not cleared, retrying", "err", err)
 		}
 		cancel()
-	}
-}
-
-// wait waits before the next sync, but not longer than newMarkMost once there is a mark for
-// another event, nor when someone else's sync has succeeded.
-func (s *Syncer) wait(ctx context.Context, mark string, seenAt time.Time, wait time.Duration) {
-	for began := time.Now(); time.Since(began) < wait && !s.syncedSince(seenAt); {
-		if time.Since(began) >= newMarkMost && s.cfg.Pending() != mark || !schedule.Sleep(ctx, min(markInterval, wait)) {
-			return
-		}
 	}
 }
 
