@@ -265,9 +265,12 @@ func (d *Deliverer) reserve(k key) bool {
 func (d *Deliverer) abort(k key) {
 	<-d.slots
 	d.finished(k)
-	later := time.Now().Add(beginRetry)
-	if at, ok := d.queue.At(k); ok && at.Before(later) {
-		d.queue.Set(k, later)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	later := now.Add(beginRetry)
+	if due, ok := d.pending[k.id][k.address]; ok && due.at.Before(later) {
+		d.schedule(k, later, now)
 	}
 }
 

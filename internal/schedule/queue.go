@@ -88,17 +88,6 @@ func (q *Queue[K]) remove(e *entry[K]) {
 	}
 }
 
-// At returns when key is due; ok is false if it is not in the queue.
-func (q *Queue[K]) At(key K) (at time.Time, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	e, ok := q.entries[key]
-	if !ok {
-		return time.Time{}, false
-	}
-	return q.start.Add(q.heap[e.index].at), true
-}
-
 // Take removes and returns up to n keys that are due at now, in the order in which they
 // became due.
 func (q *Queue[K]) Take(now time.Time, n int) (due []K) {
