@@ -20,18 +20,16 @@ const (
 	// make maxPresenceRate a second, and fewer after Graph asked them to wait.
 	maxPresenceRate  = 49.0
 	minPresenceRate  = 2.0
-	presenceRateStep = 2.0 // added after each sweep that Graph did not throttle
-	maxPresenceCalls = 64  // in flight, if Graph takes a second for each
-	maxSweepFailures = 5   // failed calls that end a sweep
-	presenceRetry    = 5 * time.Second
+	presenceRateStep = 2.0             // added after each sweep that Graph did not throttle
+	maxPresenceCalls = 64              // in flight, if Graph takes a second for each
 	deniedRetry      = 5 * time.Minute // after Graph denied the permission
 )
 
 // sweep is one round of presence requests for all mailboxes of this replica.
 type sweep struct {
-	mu                                   sync.Mutex
-	answered, throttled, failed, changed int   // guarded by mu
-	denied                               error // guarded by mu
+	mu                           sync.Mutex
+	answered, throttled, changed int   // guarded by mu
+	denied                       error // guarded by mu
 }
 
 // sweepPresence requests the presence of all users whose mailboxes this replica owns, 650 in
@@ -44,14 +42,11 @@ func (p *Poller) sweepPresence(ctx context.Context) error {
 		began := time.Now()
 		s := p.sweep(ctx, limiter, perSecond)
 		wait := sweepInterval - time.Since(began)
-		switch {
-		case s.denied != nil:
+		if s.denied != nil {
 			wait = deniedRetry
 			if !denied {
 				p.cfg.Log.WarnContext(ctx, "presence not readable, polling continues", "err", s.denied)
 			}
-		case s.failed >= maxSweepFailures, s.failed > 0 && s.answered == 0:
-			wait = presenceRetry
 		}
 		denied = s.denied != nil
 		if s.throttled > 0 {
@@ -84,7 +79,7 @@ func (p *Poller) sweep(ctx context.Context, limiter *rate.Limiter, perSecond flo
 		for ctx.Err() == nil && p.paused(ctx, ooo.PresenceWait) {
 		}
 		limiter.SetLimit(rate.Limit(perSecond * p.share())) // the share may have changed
-		if limiter.Wait(ctx) != nil || s.refused() {
+		if limiter.Wait(ctx) != nil || s.isDenied() {
 			break
 		}
 		calls++
@@ -115,16 +110,14 @@ func (s *sweep) count(err error, changed int) {
 		s.throttled++
 	case errors.Is(err, ooo.ErrDenied):
 		s.denied = err
-	default:
-		s.failed++
 	}
 }
 
-// refused reports whether further calls would probably fail too.
-func (s *sweep) refused() bool {
+// isDenied reports whether further calls would fail too.
+func (s *sweep) isDenied() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.denied != nil || s.failed >= maxSweepFailures
+	return s.denied != nil
 }
 
 // recordPresences records the presence of users and expedites the reads of those mailboxes whose

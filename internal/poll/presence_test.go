@@ -84,7 +84,7 @@ func TestPresenceSweeps(t *testing.T) {
 			err    error
 			minGap time.Duration // between two sweeps
 			calls  int           // at most, in one sweep
-		}{{ooo.ErrUnavailable, 5 * time.Second, 5}, {ooo.ErrDenied, 5 * time.Minute, 2}} {
+		}{{ooo.ErrUnavailable, 2 * time.Second, 6}, {ooo.ErrDenied, 5 * time.Minute, 2}} {
 			pr.locked(func() { pr.fails, pr.err = func(int) bool { return true }, tt.err })
 			time.Sleep(10 * time.Second) // until the wait before is over
 			pr.locked(func() { pr.sweeps = nil })
