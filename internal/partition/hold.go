@@ -15,11 +15,11 @@ type hold struct {
 	ctx    context.Context // ends with the hold
 	cancel context.CancelFunc
 
-	draining   bool        // being released
-	drained    atomic.Bool // its work in flight has ended, or has taken too long
-	restoring  atomic.Bool // its memory is being written back to Redis
-	contested  bool        // the older table named another owner
-	reclaiming bool        // the table does not have the lease, so this replica must not act; guarded by Owners.mu
+	draining   bool         // being released
+	drained    atomic.Bool  // its work in flight has ended, or has taken too long
+	restoring  atomic.Int32 // calls of restore since its memory was last written back to Redis; 0: it is there
+	contested  bool         // the older table named another owner
+	reclaiming bool         // the table does not have the lease, so this replica must not act; guarded by Owners.mu
 	// pausedUntil is when this replica may act again, because another owner may act before.
 	// It is guarded by Owners.mu.
 	pausedUntil time.Time
@@ -31,7 +31,7 @@ func (h *hold) acts() bool { return h != nil && !h.reclaiming && !time.Now().Bef
 
 // current reports whether Redis has the memory of the partition, as far as this replica knows.
 // Until then another owner would load older data.
-func (h *hold) current() bool { return !h.reclaiming && !h.restoring.Load() }
+func (h *hold) current() bool { return !h.reclaiming && h.restoring.Load() == 0 }
 
 // holds yields the partitions that this replica owns.
 func (o *Owners) holds() iter.Seq2[int, *hold] {
@@ -91,15 +91,20 @@ func (o *Owners) reclaimed(p int) {
 	o.restore(p)
 }
 
-// restore makes the holder write the memory of a partition back to Redis.
+// restore makes the holder write the memory of a partition back to Redis. If it is doing that, it
+// does it again, because Redis may have lost what it has written.
 func (o *Owners) restore(p int) {
 	h := o.held[p]
-	if h.restoring.Swap(true) {
+	if h.restoring.Add(1) > 1 {
 		return
 	}
 	o.tasks.Go(func() {
-		o.holder.Restore(h.ctx, p, h.lease)
-		h.restoring.Store(false)
+		for n := int32(1); ; n = h.restoring.Load() {
+			o.holder.Restore(h.ctx, p, h.lease)
+			if h.restoring.CompareAndSwap(n, 0) {
+				return
+			}
+		}
 	})
 }
 

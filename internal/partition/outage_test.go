@@ -153,9 +153,14 @@ var outages = map[string]func(*env){
 		b.save(e.Context(), 63)
 		before := e.owners()
 		e.empty()
+		e.waitFor("b begins to restore", time.Second, func() bool { return b.restores.Load() == 32 })
+		e.empty() // again
 		e.waitFor("a calls OnRollback", 10*time.Second, func() bool { return a.rollbacks.Load() == 1 })
 		if e.owners().Saves != before.Saves {
 			e.Error("b has not restored its partitions yet")
+		}
+		if n := b.restores.Load(); n != 2*32 {
+			e.Errorf("b restored %d partitions, want each twice: what it was writing was lost", n)
 		}
 	},
 	"stopping replica restores a partition before it releases it": func(e *env) {

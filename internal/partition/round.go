@@ -27,7 +27,7 @@ func (o *Owners) nextRound() {
 	r := &o.round
 	var saves [ooo.Partitions]int64 // that Redis must have counted by now
 	for p, h := range o.holds() {
-		if !h.restoring.Load() {
+		if h.restoring.Load() == 0 {
 			saves[p], _ = o.holder.Saves(p)
 		}
 	}
