@@ -132,7 +132,7 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) call(ctx context.Context, method, path string, body []byte, decode func(answer []byte) error) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.cfg.Endpoint+version+path, http.NoBody)
 	if err != nil {
-		return notSent(err)
+		return noAnswer(err)
 	}
 	req.Header["Accept"] = typeJSON
 	if body != nil {

@@ -116,11 +116,6 @@ func isTokenRefused(err error) bool {
 	return ok && e.effectiveStatus() == http.StatusUnauthorized && !e.hasCode(unknownError)
 }
 
-// fromGateway reports whether a gateway answered because it got no answer from Graph.
-func (e *apiError) fromGateway() bool {
-	return e.status == http.StatusBadGateway || e.status == http.StatusGatewayTimeout || e.status == http.StatusRequestTimeout
-}
-
 // translate returns what e means for an operation, wrapped around e.
 func (e *apiError) translate(op operation) error { return fmt.Errorf("%w: %w", e.meaning(op), e) }
 

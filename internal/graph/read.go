@@ -103,7 +103,7 @@ func (c *Client) Presences(ctx context.Context, ids []ooo.ObjectID) (map[ooo.Obj
 	defer cancel()
 	body, err := json.Marshal(map[string]any{"ids": ids})
 	if err != nil {
-		return nil, notSent(err)
+		return nil, noAnswer(err)
 	}
 	var page struct {
 		Value []struct {

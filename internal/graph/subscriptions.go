@@ -2,8 +2,6 @@ package graph
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/url"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -25,8 +23,8 @@ func (c *Client) subscriptions() *subscriptions.SubscriptionsRequestBuilder {
 //
 // It returns [ooo.Duplicate], [ooo.LifetimeTooLong], [ooo.ErrHandshake],
 // [ooo.ErrSubscriptionDenied], [ooo.ErrSubscriptionQuota], [ooo.ErrUserGone] or
-// [ooo.ErrNoMailbox] if it can't. [ooo.ErrUnavailable] comes with [ooo.ErrNoAnswer] if the
-// subscription may exist nevertheless.
+// [ooo.ErrNoMailbox] if it can't. After [ooo.ErrUnavailable] the subscription may exist
+// nevertheless.
 func (c *Client) CreateSubscription(ctx context.Context, request ooo.SubscriptionRequest) (ooo.GraphSubscription, error) {
 	ctx, cancel := withOperation(ctx, opCreate, subscriptionTimeout)
 	defer cancel()
@@ -35,12 +33,7 @@ func (c *Client) CreateSubscription(ctx context.Context, request ooo.Subscriptio
 	if request.Certificate.ID != "" {
 		body.SetIncludeResourceData(new(true))
 	}
-	created, err := granted(c.subscriptions().Post(ctx, body, nil))
-	apiErr, ok := errors.AsType[*apiError](err)
-	if ok && apiErr.fromGateway() || errors.Is(err, errBadAnswer) {
-		err = fmt.Errorf("%w: %w", ooo.ErrNoAnswer, err)
-	}
-	return created, err
+	return granted(c.subscriptions().Post(ctx, body, nil))
 }
 
 // bodyOf returns a body with the fields of a request that are set.
@@ -113,7 +106,7 @@ func (c *Client) SubscriptionPage(ctx context.Context, link string) (listed []oo
 	builder := c.subscriptions()
 	if link != "" {
 		if u, err := url.Parse(link); err != nil || !c.transport.isGraph(u) {
-			return nil, "", notSent(errOtherHost)
+			return nil, "", noAnswer(errOtherHost)
 		}
 		builder = builder.WithUrl(link)
 	}

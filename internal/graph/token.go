@@ -70,7 +70,7 @@ func (t *tokens) get(ctx context.Context) (*token, error) {
 // than replaceInterval ago, replace returns refused.
 func (t *tokens) replace(ctx context.Context, refused *token) (*token, error) {
 	if err := t.mu.Acquire(ctx, 1); err != nil {
-		return nil, notSent(err)
+		return nil, noAnswer(err)
 	}
 	defer t.mu.Release(1)
 	now := time.Now()

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,7 +49,7 @@ func withOperation(ctx context.Context, op operation, timeout time.Duration) (co
 
 // transport is an [http.RoundTripper] for requests to Graph that returns only 2xx answers.
 // Any other answer becomes an error by [apiError.translate], and no answer becomes
-// [ooo.ErrUnavailable], with [ooo.ErrNoAnswer] if a creation may have reached Graph.
+// [ooo.ErrUnavailable].
 type transport struct {
 	cfg    Config
 	conns  *http.Transport
@@ -60,8 +58,8 @@ type transport struct {
 
 var errOtherHost = errors.New("the link leads to another host")
 
-// notSent returns the error of a request that was not sent.
-func notSent(cause error) error { return fmt.Errorf("%w: %w", ooo.ErrUnavailable, cause) }
+// noAnswer returns the error of a request that got no answer, perhaps because it was not sent.
+func noAnswer(cause error) error { return fmt.Errorf("%w: %w", ooo.ErrUnavailable, cause) }
 
 // RoundTrip sends a request of the SDK. It reads the body first, because the SDK's bodies
 // can't be sent twice and have no length.
@@ -72,7 +70,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer req.Body.Close()
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
-		return nil, notSent(err)
+		return nil, noAnswer(err)
 	}
 	return t.do(req, body)
 }
@@ -81,7 +79,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // once.
 func (t *transport) do(req *http.Request, body []byte) (*http.Response, error) {
 	if !t.isGraph(req.URL) {
-		return nil, notSent(errOtherHost)
+		return nil, noAnswer(errOtherHost)
 	}
 	current, err := t.tokens.get(req.Context())
 	if err != nil {
@@ -112,18 +110,13 @@ func (t *transport) isGraph(u *url.URL) bool {
 func (t *transport) send(req *http.Request, body []byte, with *token) (*http.Response, error) {
 	ctx := req.Context()
 	if err := ctx.Err(); err != nil {
-		return nil, notSent(err)
+		return nil, noAnswer(err)
 	}
 	op, _ := ctx.Value(operationKey{}).(operation)
-	var maybeSent atomic.Bool
-	if op == opCreate {
-		// WroteHeaders may be called after Graph has the request.
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { maybeSent.Store(true) }})
-	}
 	call := Call{Operation: string(op), ClientRequestID: uuid.NewString(), Began: time.Now()}
 	out, err := http.NewRequestWithContext(ctx, req.Method, req.URL.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, notSent(err)
+		return nil, noAnswer(err)
 	}
 	out.Header = req.Header.Clone()
 	out.Header["Authorization"] = []string{with.header}
@@ -139,10 +132,8 @@ func (t *transport) send(req *http.Request, body []byte, with *token) (*http.Res
 	}
 	t.cfg.Observe(call.Operation, call.Status, call.Ended.Sub(call.Began))
 	switch {
-	case err != nil && maybeSent.Load():
-		return nil, fmt.Errorf("%w: %w: %w", ooo.ErrUnavailable, ooo.ErrNoAnswer, err)
 	case err != nil:
-		return nil, notSent(err)
+		return nil, noAnswer(err)
 	case resp.StatusCode >= 200 && resp.StatusCode < 300:
 		resp.Body = http.MaxBytesReader(nil, resp.Body, maxBody)
 		return resp, nil

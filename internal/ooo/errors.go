@@ -56,11 +56,9 @@ func ReadErrorKindOf(err error) ReadErrorKind {
 var (
 	// ErrUnauthorized means that the login failed or that Graph refused the token.
 	ErrUnauthorized = errors.New("login refused: check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret or certificate")
-	// ErrUnavailable means that Graph is unreachable, broken or busy: retry.
+	// ErrUnavailable means that Graph is unreachable, broken or busy: retry. It may have carried the
+	// call out.
 	ErrUnavailable = errors.New("Microsoft Graph is unreachable or busy")
-	// ErrNoAnswer comes with [ErrUnavailable] if the answer was lost, so that Graph may
-	// have carried the call out.
-	ErrNoAnswer = errors.New("the answer was lost")
 	// ErrRejected means that the request itself is wrong, according to Graph.
 	ErrRejected = errors.New("Microsoft Graph rejected the request")
 	// ErrSubscriptionGone means that Graph has no such subscription.

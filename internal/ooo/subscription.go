@@ -9,9 +9,9 @@ import (
 type SubscriptionState string
 
 const (
-	SubscriptionCreating SubscriptionState = "creating" // requested, answer not recorded
+	SubscriptionCreating SubscriptionState = "creating" // being requested, or its owner was lost meanwhile
 	SubscriptionLive     SubscriptionState = "live"
-	SubscriptionFailed   SubscriptionState = "failed"  // Graph refused or was unreachable; will be retried
+	SubscriptionFailed   SubscriptionState = "failed"  // Graph refused or did not answer; will be retried
 	SubscriptionRemoved  SubscriptionState = "removed" // Graph reported that it removed it
 )
 

@@ -56,11 +56,7 @@ func (j *job) failed(sub ooo.Subscription, err error) ooo.Subscription {
 	}
 	sub.Failures++
 	sub.Error = err.Error()
-	// An unanswered call may have created the subscription, and a later call that never
-	// reached Graph says nothing about that. A live subscription that could not be
-	// renewed, replaced or deleted stays live.
-	unsure := errors.Is(err, ooo.ErrNoAnswer) || j.step.Subscription.State == ooo.SubscriptionCreating
-	if sub.ID == "" && !unsure {
+	if sub.ID == "" { // a live one that could not be renewed, replaced or deleted stays live
 		sub.State = ooo.SubscriptionFailed
 	}
 	now := time.Now().UTC().Round(0)

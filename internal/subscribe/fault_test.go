@@ -25,7 +25,6 @@ func TestBackoffIsSavedInRecord(t *testing.T) {
 		"no mailbox":             {ooo.ErrNoMailbox, ooo.SubscriptionErrorMailbox, 30 * time.Second, 10 * time.Minute},
 		"limit too short to use": {&ooo.LifetimeTooLong{Max: time.Second}, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
 		"throttled":              {&ooo.Throttled{After: time.Second}, ooo.SubscriptionErrorThrottled, 3 * time.Second, 10 * time.Minute},
-		"unanswered":             {errUnanswered, ooo.SubscriptionErrorUnavailable, 3 * time.Second, 10 * time.Minute},
 		"whole app throttled": {&ooo.Throttled{After: 3500 * time.Millisecond, WholeApp: true}, ooo.SubscriptionErrorThrottled,
 			3600 * time.Millisecond, 3600 * time.Millisecond},
 	} {
@@ -39,7 +38,7 @@ func TestBackoffIsSavedInRecord(t *testing.T) {
 				}
 				s := f.sub(annID)
 				if s.Failures != len(calls) || s.Error == "" || s.ErrorKind != tt.kind || !s.RetryAt.After(time.Now()) || s.ID != "" ||
-					(s.State == ooo.SubscriptionFailed) == (name == "unanswered") {
+					s.State != ooo.SubscriptionFailed {
 					t.Errorf("record = %s, %d failures, %q, %s, next %v, want %d with %s", s.State, s.Failures, s.Error, s.ErrorKind, s.RetryAt, len(calls), tt.kind)
 				}
 				if got := f.takeReads(); got != 0 {
@@ -231,7 +230,6 @@ func TestFirstCreation(t *testing.T) {
 		"neither created nor answered": {creations(errUnanswered), nothing, time.Minute, "create, create", "sub-1"},
 
 		"stopped, neither created nor answered": {creations(errUnanswered), stop, time.Minute, "", ""},
-		"stopped, never answered":               {func(f *fixture) { f.failBy(always(errUnanswered)) }, stop, 5 * time.Minute, "", ""},
 		"stopped after a refusal, during a wait of the whole app": {creations(ooo.ErrSubscriptionDenied), func(f *fixture) {
 			f.SetWait(f.t.Context(), ooo.SubscriptionWait, time.Hour)
 			stop(f)

@@ -72,7 +72,7 @@ func (g *fakeGraph) loseAll() { g.set(func() { clear(g.subscriptions) }) }
 
 // The errors of calls that get no answer. Graph carries out those with errAnswerLost.
 var (
-	errUnanswered = errors.Join(ooo.ErrUnavailable, ooo.ErrNoAnswer)
+	errUnanswered = fmt.Errorf("%w: no answer", ooo.ErrUnavailable)
 	errAnswerLost = errors.New("the answer is lost")
 )
 
