@@ -102,15 +102,17 @@ func TestWishes(t *testing.T) {
 		f.noHints()
 	})
 	for name, tt := range map[string]struct {
-		state      *ooo.State // of the other mailbox
-		moved, bob int64      // sequences
+		before     func(d *mailbox.Draft) // in Ann's record
+		state      *ooo.State             // of the other mailbox
+		moved, bob int64                  // sequences
 	}{
-		"moving address brings the state to an address that waits for one": {nil, 1, 1},
-		"moving address gets another state":                                {&ooo.State{}, 2, 0},
+		"moving address brings the state to an address that waits for one": {away, nil, 1, 1},
+		"moving address gets another state":                                {away, &ooo.State{}, 2, 0},
+		"moving address waits for a state like the other":                  {func(*mailbox.Draft) {}, nil, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := monitoring(t)
-			f.update(away)
+			f.update(tt.before)
 			f.store.ChangeWish(t, "bob@contoso.example", func(n *ooo.Wish) {
 				n.On, n.Person, n.StartID = true, ooo.Person{ID: bobID}, "first"
 			})
