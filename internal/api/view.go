@@ -6,7 +6,8 @@ import (
 	"outlook-monitor/internal/ooo"
 )
 
-// User is a user as JSON. Times are RFC 3339 in UTC; unknown values are null or absent.
+// User is a user as JSON. Times are RFC 3339 in UTC. Unknown values are
+// null; what only some users have is absent from the others.
 type User struct {
 	Email             string         `json:"email"`
 	ID                string         `json:"id"`

@@ -250,7 +250,8 @@ func (a *API) startAll(ctx context.Context, addresses []string) error {
 	return errContended
 }
 
-// stamp returns w with a new nonce and the current time. The store makes times grow.
+// stamp returns w, a start or a stop, with a new nonce and the current time. The store makes
+// times grow.
 func stamp(w ooo.Wish) ooo.Wish {
 	w.Nonce, w.At = rand.Text(), time.Now().UTC()
 	return w

@@ -38,7 +38,7 @@ type dueTime struct {
 	at             time.Time
 }
 
-// update returns when an address is due; before is its last due time.
+// update returns the due time of an address: before, unless the times in its record have changed.
 func (before dueTime) update(a *ooo.Address, now time.Time) dueTime {
 	d := &a.Delivery
 	if !before.at.IsZero() && before.inFlight.Equal(d.InFlightSince) && before.next.Equal(d.NextAttemptAt) {

@@ -28,7 +28,8 @@ import (
 	"outlook-monitor/internal/programtest"
 )
 
-// inBubble runs test in a synctest bubble; Redis runs outside of it.
+// inBubble runs test in a synctest bubble; Redis runs outside of it, and is read each 5 s of the
+// bubble's time: a day takes a minute.
 func inBubble(t *testing.T, test func(t *testing.T, f *fixture)) {
 	t.Helper()
 	ownertest.InBubble(t, func(t *testing.T, s *ownertest.Store) {
@@ -38,7 +39,7 @@ func inBubble(t *testing.T, test func(t *testing.T, f *fixture)) {
 	})
 }
 
-// bubble is inBubble for a row of a table.
+// bubble is inBubble for a row of a table, whose functions must not use the t of the table.
 func bubble(test func(t *testing.T, f *fixture)) func(*testing.T) {
 	return func(t *testing.T) { inBubble(t, test) }
 }

@@ -6,6 +6,9 @@ import "time"
 // wishes; the Hinted methods of the workers choose their kinds: poll takes read and check,
 // subscribe takes subscription and stray (and read, to record when a subscription last
 // notified), deliver takes resend.
+//
+// A hint asks for work once. What must outlast a restart, or a move of the address to another
+// mailbox, belongs in the [Wish].
 type HintKind string
 
 const (

@@ -86,7 +86,7 @@ type Address struct {
 	WishedAt time.Time `json:"wishedAt"` // its At
 
 	Sequence int64     `json:"sequence,omitempty"` // of the newest state; 0: there is none
-	QueuedAt time.Time `json:"queuedAt,omitzero"`  // when that state was recorded
+	QueuedAt time.Time `json:"queuedAt,omitzero"`  // when that state was recorded: the age of an undelivered one is a metric, with an alarm
 	Source   Source    `json:"source,omitempty"`   // what triggered the read or resend
 	Trace    string    `json:"trace,omitempty"`    // traceparent for the delivery; empty: none
 	Delivery Delivery  `json:"delivery"`

@@ -9,12 +9,14 @@ import "time"
 // came back with older data: setWish in package mailbox copies a wish into its address, and
 // wishFor copies it back.
 type Wish struct {
-	Address string    `json:"address"`         // as the mediator spells it
-	On      bool      `json:"on"`              // monitor it
-	Person  Person    `json:"person,omitzero"` // zero: unresolved
-	StartID string    `json:"start"`           // random; changes whenever monitoring starts again
-	Nonce   string    `json:"nonce"`           // random; changes with every write
-	At      time.Time `json:"at"`              // when it was requested; later than At of the wish it replaced
+	Address string `json:"address"`         // as the mediator spells it
+	On      bool   `json:"on"`              // monitor it
+	Person  Person `json:"person,omitzero"` // zero: unresolved
+	StartID string `json:"start"`           // random; changes whenever monitoring starts again
+	Nonce   string `json:"nonce"`           // random; changes with every write
+	// At is when monitoring was last started or stopped. It grows with each start and stop, and nothing
+	// else may change it: the retry of an older stop leaves a wish alone that is newer.
+	At time.Time `json:"at"`
 }
 
 // Requester is who asked to start or stop monitoring an address. It is not stored.
