@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -41,12 +42,14 @@ func (s *service) checkRedis(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	report, err := s.store.Inspect(ctx)
-	refused := s.store.Check(ctx)
+	refused, failure := s.store.Check(ctx), s.owners.Failure()
 	switch {
 	case errors.Is(err, store.ErrReplica) || errors.Is(err, store.ErrTooOld):
 		return "", err
 	case errors.Is(refused, store.ErrRefused):
 		return "", refused
+	case failure != nil && !isTimeout(failure): // Ping may reach another server of a Cluster, and a full Redis answers it
+		return "", failure
 	case !s.ready.Load():
 		return "", errors.New("its schema has not been checked yet")
 	case s.settings.RedisURL.IsZero():
@@ -59,10 +62,16 @@ func (s *service) checkRedis(ctx context.Context) (string, error) {
 	if errors.Is(refused, store.ErrNoMessages) {
 		details = append(details, refused.Error())
 	}
-	if s.owners.Owned() > 0 && !s.owners.InTime() {
+	if failure != nil {
 		details = append(details, "it answers too slowly to confirm the ownership of mailboxes, so none is read: see OutlookMonitorRedisSlow in RUNBOOK.md")
 	}
 	return strings.Join(details, "; "), nil
+}
+
+// isTimeout reports whether a call of Redis was not answered in time.
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout()
 }
 
 // checkPublicURL returns the address for Graph, and an error if its last handshake there failed.

@@ -131,6 +131,17 @@ func TestRedisSlow(t *testing.T) {
 	tb.waitForRedis(http.StatusOK, "")
 }
 
+func TestRedisFull(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	tb := newTestbed(t, server.URL(), graphsim.Config{Seed: 39})
+	tb.startReady()
+	server.Do("CONFIG", "SET", "maxmemory", "1")
+	tb.waitForRedis(http.StatusServiceUnavailable, "OOM command not allowed")
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+	tb.waitForRedis(http.StatusOK, "")
+}
+
 // TestFirstRequestsWaitForRedis makes a request as soon as the port is open.
 func TestFirstRequestsWaitForRedis(t *testing.T) {
 	tb := newTestbed(t, redistest.Start(t).URL(), graphsim.Config{Seed: 67})

@@ -81,6 +81,8 @@ func (f *Files) read() (replaced bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("certificate %s with key %s: %w", f.cfg.CertFile, f.cfg.KeyFile, err)
 	}
-	f.pair = &pair
+	if f.pair = &pair; time.Now().After(pair.Leaf.NotAfter) {
+		f.cfg.Log.Warn("certificate has expired, callers refuse it: replace its file", "file", f.cfg.CertFile, "expired", pair.Leaf.NotAfter.UTC())
+	}
 	return true, nil
 }

@@ -38,5 +38,11 @@ func TestChangedFilesAreReloaded(t *testing.T) {
 		if serial() == first {
 			t.Error("the old certificate is served, want the new one")
 		}
+		certificate, key = certtest.SelfSigned(t, certtest.Key(t), domain, time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour))
+		filetest.Write(t, certFile, string(certificate))
+		filetest.Write(t, keyFile, string(key))
+		if serial(); strings.Count(out.String(), "certificate has expired") != 1 {
+			t.Errorf("log = %s, want a warning that the certificate has expired", out)
+		}
 	})
 }

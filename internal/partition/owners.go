@@ -120,6 +120,7 @@ type Owners struct {
 	tasks   sync.WaitGroup   // goroutines started by Run
 	waits   appWaits
 	table   atomic.Pointer[store.Table] // of the last answered round
+	failure atomic.Pointer[error]       // of the last round; nil: it was answered
 
 	// Used only by Run.
 	work         context.Context // of everything that Run does; ends stopTime after the context of Run
@@ -161,6 +162,15 @@ func (o *Owners) InTime() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.inTime()
+}
+
+// Failure returns why no work may start although this replica has joined: the error of the last
+// round. It is nil while work may start.
+func (o *Owners) Failure() error {
+	if err := o.failure.Load(); err != nil && !o.InTime() {
+		return *err
+	}
+	return nil
 }
 
 func (o *Owners) inTime() bool {

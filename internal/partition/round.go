@@ -47,15 +47,17 @@ func (o *Owners) nextRound() {
 	}
 	if err != nil {
 		if !r.failed {
-			o.cfg.Log.WarnContext(o.work, "redis did not answer the ownership update, retrying", "err", err)
+			o.cfg.Log.WarnContext(o.work, "ownership update failed, retrying", "err", err)
 		}
 		r.failed = true
+		o.failure.Store(&err)
 		o.peers.unbroken = time.Time{}
 		return
 	}
 	older := o.apply(&table, &saves)
 	o.extendDeadline(wall, older)
 	r.confirmed, r.failed = beat, false
+	o.failure.Store(nil)
 	o.table.Store(&table)
 	time.AfterFunc(deadAfter, o.wakeRun) // what this round was the first to observe counts from then on
 	o.rebalance()

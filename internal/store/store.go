@@ -129,6 +129,9 @@ const (
 	// dialTimeout and callTimeout limit each attempt, even if the caller's context allows more.
 	dialTimeout = 2 * time.Second
 	callTimeout = 2 * time.Second
+	// clusterReload is how often a client asks a Cluster for its masters. It does not ask after a
+	// failed call, and with the default it would call a dead master for up to a minute.
+	clusterReload = 2 * time.Second
 	// bufferSize is the size of each of a connection's two buffers. The default of 32 KiB would
 	// take 64 KiB for each of up to poolSize connections.
 	bufferSize = 4 << 10
@@ -207,7 +210,7 @@ func newClient(cfg Config, login *login) (_ redis.UniversalClient, err error) {
 		o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBufferSize, pipelineBufferSize
 		o.ContextTimeoutEnabled, o.DialerRetries = true, 1
 		o.PoolSize, o.DisableIdentity, o.MaintNotificationsConfig = cmp.Or(o.PoolSize, poolSize), true, noMaintenance
-		o.DisableRoutingPolicies = true
+		o.DisableRoutingPolicies, o.ClusterStateReloadInterval = true, clusterReload
 		o.StreamingCredentialsProvider, o.CredentialsProviderContext = renewing, token
 		return redis.NewClusterClient(o), nil
 	}

@@ -42,6 +42,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"golang.org/x/time/rate"
 	"go.opentelemetry.io/otel/trace"
 
 	"outlook-monitor/internal/ooo"
@@ -76,7 +77,8 @@ type Config struct {
 
 // Receiver answers Graph.
 type Receiver struct {
-	cfg Config
+	cfg      Config
+	warnings rate.Sometimes // that notifications are not stored
 }
 
 // Graph expects an answer within 3 s, and slows down or drops notifications otherwise.
@@ -86,7 +88,9 @@ const (
 )
 
 // New returns a receiver.
-func New(cfg Config) *Receiver { return &Receiver{cfg} }
+func New(cfg Config) *Receiver {
+	return &Receiver{cfg: cfg, warnings: rate.Sometimes{Interval: time.Minute}}
+}
 
 // Register adds both paths to an engine that sets the headers of all answers. Methods
 // other than POST are answered with 405.
@@ -133,7 +137,9 @@ func (r *Receiver) answer(c *gin.Context, body []byte) {
 		r.cfg.Log.DebugContext(ctx, "request to a Graph path refused", "err", err)
 		server.Refuse(c.Writer, c.Request, http.StatusBadRequest)
 	default:
-		r.cfg.Log.WarnContext(ctx, "notifications not stored, Graph sends them again", "err", err)
+		r.warnings.Do(func() {
+			r.cfg.Log.WarnContext(ctx, "notifications not stored, Graph sends them again", "err", err)
+		})
 		server.Refuse(c.Writer, c.Request, http.StatusServiceUnavailable)
 	}
 }
