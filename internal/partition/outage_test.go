@@ -69,6 +69,18 @@ var outages = map[string]func(*env){
 		a.unable.Store(true)
 		e.waitFor("b owns all", 25*time.Second, func() bool { return len(b.owns()) == 64 })
 	},
+	"a replica whose swaps are lost": func(e *env) {
+		a := e.join("a")
+		b := e.add("b", func(_ *partition.Config, r *replica) { r.link.slow = 300 * time.Millisecond })
+		e.waitFor("a releases partitions", time.Minute, func() bool { return len(a.owns()) < 64 })
+		e.waitFor("a has taken them back", 15*time.Second, func() bool { return len(a.owns()) == 64 })
+		time.Sleep(30 * time.Second)
+		if owned := len(a.owns()); owned != 64 {
+			e.Errorf("a owns %d partitions, want all", owned)
+		}
+		b.link.set(func() { b.link.slow = 0 })
+		e.waitFor("both own half", 2*time.Minute, func() bool { return len(b.owns()) == 32 })
+	},
 	// A third replica has taken some partitions of a, and removed its beat. Then a came back, which b
 	// missed and Redis has lost.
 	"rounds that keep failing, and an owner without a beat": func(e *env) {

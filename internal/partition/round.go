@@ -16,6 +16,7 @@ type rounds struct {
 	confirmed    store.Beat // of the last one answered
 	failed       bool       // the last one was not answered
 	rebalancedAt time.Time  // when the last one was sent that released partitions to rebalance
+	keepUntil    time.Time  // until when none are released to rebalance
 }
 
 // end returns when the round and the swaps after it must have ended, because the next one is
@@ -172,14 +173,15 @@ func (o *Owners) view(now time.Time) view {
 	busy := func(p int) bool { return !o.held[p].current() || o.holder.Busy(p) }
 	v := view{me: o.cfg.Life, now: now, beats: beats, leases: o.peers.table.Leases, free: o.peers.free, busy: busy}
 	silence := o.peers.silence(now)
-	v.failing = silence > deadAfter
+	failing := silence > deadAfter // then it takes long until another replica takes a free partition
+	v.keep = failing || now.Before(o.round.keepUntil)
 	for p, h := range o.holds() {
 		v.held[p] = !h.draining
 		v.free[p] = time.Time{} // it may have been acquired since the last table
 	}
 	for p, changed := range o.peers.changed {
 		// If Redis went back, its owner may have come back since, or another may have taken it.
-		if v.failing && now.Sub(changed) < silence {
+		if failing && now.Sub(changed) < silence {
 			v.free[p] = time.Time{}
 		}
 	}

@@ -58,9 +58,7 @@ type view struct {
 	held   [ooo.Partitions]bool      // owned by this replica and not being released
 	free   [ooo.Partitions]time.Time // since when the partition has no living owner; zero: it has one
 	busy   func(p int) bool          // whether the partition must not be released now
-	// failing means that rounds keep failing. It then takes long until another replica takes a free
-	// partition, so only a replica without a share releases any.
-	failing bool
+	keep   bool                      // release none to balance
 }
 
 // plan returns the partitions to take and the partitions to release.
@@ -85,10 +83,13 @@ func plan(v view) (take, release []int) {
 			needed += max(d, 0)
 		}
 	}
+	orphans := v.orphans(free)
 	switch {
 	case deficit > 0:
 		return v.pickTakes(free, deficit, before, v.beats[v.me].Settings < newest), nil
-	case deficit < 0 && needed > 0 && !v.failing && anyAnswered(v.beats):
+	case len(orphans) > 0:
+		return orphans, nil
+	case deficit < 0 && needed > 0 && !v.keep && anyAnswered(v.beats):
 		// Fewer while released ones are not taken.
 		return nil, v.pickReleases(min(-deficit, releaseRate, 2*releaseRate-len(free)))
 	}
@@ -110,6 +111,17 @@ func (v *view) count() (owned map[string]int, free []int) {
 		}
 	}
 	return owned, free
+}
+
+// orphans returns the free partitions that no replica below its share has taken for orphanTime:
+// its rounds are answered, but its swaps are lost.
+func (v *view) orphans(free []int) (orphans []int) {
+	for _, p := range free {
+		if v.now.Sub(v.free[p]) >= orphanTime {
+			orphans = append(orphans, p)
+		}
+	}
+	return orphans
 }
 
 // pickReleases returns up to n partitions to release, the last ones first.

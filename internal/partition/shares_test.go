@@ -58,6 +58,7 @@ func TestPlan(t *testing.T) {
 		"above the share by one":    {beats{"a": reads, "b": reads}, owned{"a": span(33, 64), "b": span(0, 33)}, 0, nil, none, []int{32}},
 		"busy ones are skipped":     {beats{"a": reads, "b": reads}, owned{"b": span(0, 64)}, 0, span(10, 64), none, []int{9, 8}},
 		"released, not taken yet":   {beats{"a": reads, "b": reads}, owned{"b": span(0, 60)}, long, nil, none, none},
+		"released, taken by nobody": {beats{"a": reads, "b": reads}, owned{"b": span(0, 60)}, 11 * time.Second, nil, span(60, 64), none},
 		"other has older settings":  {beats{"a": reads, "b": newer}, owned{"b": span(0, 64)}, 0, nil, none, none},
 		"older settings wait":       {beats{"a": newer, "b": reads}, owned{"a": span(0, 32)}, short, nil, none, none},
 		"older settings take later": {beats{"a": newer, "b": reads}, owned{"a": span(0, 32)}, long, nil, span(32, 64), none},

@@ -78,9 +78,13 @@ func (o *Owners) take(ctx context.Context) {
 	if o.stopping || o.peers.silence(now) == 0 {
 		return
 	}
-	partitions, _ := plan(o.view(now))
+	v := o.view(now)
+	partitions, _ := plan(v)
 	if len(partitions) == 0 {
 		return
+	}
+	if len(v.orphans(partitions)) > 0 {
+		o.round.keepUntil = now.Add(keepTime)
 	}
 	table := &o.peers.table
 	leases := map[int]store.Lease{}

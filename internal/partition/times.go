@@ -28,6 +28,11 @@ const (
 	// owner may act after its last answered round, by more than the longest time without an answer.
 	deadAfterFailing = 2 * deadAfter
 
+	// orphanTime is how long a partition must be free until a replica takes it above its share. That
+	// replica then releases none to balance for keepTime, because nobody would take them.
+	orphanTime = 10 * time.Second
+	keepTime   = time.Minute
+
 	// A replica is unable to work when it had no answer from Graph for unableTime while
 	// another replica had one within ableTime.
 	unableTime = 10 * time.Second

@@ -42,8 +42,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"golang.org/x/time/rate"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/server"
