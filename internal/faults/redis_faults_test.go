@@ -123,7 +123,8 @@ var redisCells = []cell{
 	{name: "Cluster master killed, its replica promoted", duplicates: afterLostAnswer, losesWrites: true, newRedis: clusterWithReplica, inject: func(tb *testbed) {
 		tb.crashRedis(tb.redis.cluster.Masters[1])
 		eventually(func() bool { return tb.redis.spare.InfoContains("replication", "role:master") })
-		hold(3*time.Second, 10*time.Second)
+		promoted := time.Now()
+		tb.awaitTarget(func() bool { return tb.allReadSince(promoted) }) // while the old master stays away
 		tb.redis.cluster.Masters[1].Restart()
 	}},
 	{name: "Cluster slot migration", newRedis: redisCluster, inject: func(tb *testbed) {
