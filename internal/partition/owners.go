@@ -16,17 +16,20 @@
 //     only grow. The owner reclaims its lease and restores its memory; other replicas
 //     wait long enough for that.
 //
-// The first promise has two gaps, in which nothing in the table shows that another owner
+// The first promise has three gaps, in which nothing in the table shows that another owner
 // exists:
 //
 //   - Redis goes back to before a take while the former owner is cut off. If the former
 //     owner is the first to get an answer, it finds its own lease and acts.
+//
 //   - Redis is emptied. If a new replica joins before the owners get an answer, it sees what
 //     it would see at a first start, takes everything and acts.
 //
-// In both, the other owner stops at its next answered round or its deadline, so two owners
-// act for at most graceTime. Their writes stay fenced, but a read, a delivery or a
-// subscription call may be made by both. Closing the gaps would take a pause of
+//   - Redis itself is split: replicas write to two masters, see Sentinel in deploy/SIZING.md.
+//
+// In the first two, the other owner stops at its next answered round or its deadline, so two
+// owners act for at most graceTime. Their writes stay fenced, but a read, a delivery or a
+// subscription call may be made by both. Closing these gaps would take a pause of
 // deadAfter after every outage, and at every first start.
 //
 // [Owners.Run] makes one call of Redis at a time, and nothing else changes what this replica
