@@ -21,10 +21,8 @@
 //
 //   - Redis goes back to before a take while the former owner is cut off. If the former
 //     owner is the first to get an answer, it finds its own lease and acts.
-//
 //   - Redis is emptied. If a new replica joins before the owners get an answer, it sees what
 //     it would see at a first start, takes everything and acts.
-//
 //   - Redis itself is split: replicas write to two masters, see Sentinel in deploy/SIZING.md.
 //
 // In the first two, the other owner stops at its next answered round or its deadline, so two
