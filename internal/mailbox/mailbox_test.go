@@ -277,6 +277,22 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("Update = %v, want ErrNotOwner", err)
 		}
 	})
+	t.Run("refused without the record or the partition", func(t *testing.T) {
+		f := monitoring(t)
+		refused := func(want error) {
+			t.Helper()
+			if _, err := f.Update(annID, nil); !errors.Is(err, want) {
+				t.Errorf("Update = %v, want %v", err, want)
+			}
+		}
+		f.wish(off)
+		f.removed()
+		refused(ooo.ErrNotMonitored)
+		f.acquire(annPartition) // nothing of the record is left in memory
+		refused(ooo.ErrNotMonitored)
+		f.Drop(annPartition)
+		refused(ooo.ErrNotOwner)
+	})
 }
 
 func TestBegin(t *testing.T) {

@@ -1,6 +1,7 @@
 package mailbox_test
 
 import (
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -41,6 +42,9 @@ func TestLateLoad(t *testing.T) {
 	f.restore(annPartition) // would remove the record, which is not in memory
 	removed := slices.ContainsFunc(f.store.Saves(), func(s store.Save) bool { return s.Remove })
 	_, begins := f.Begin(annID)
+	if _, err := f.Update(annID, nil); !errors.Is(err, ooo.ErrNotOwner) {
+		t.Errorf("Update = %v, want ErrNotOwner", err)
+	}
 	if hints, err := f.store.Hints(t.Context()); len(hints) != 2 || removed || begins {
 		t.Errorf("hints = %v, %v, a record was removed: %t, work begins: %t, want both of Ann and neither", hints, err, removed, begins)
 	}
