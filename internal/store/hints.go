@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/schedule"
 )
 
 // chunkSize limits the items in one command or script, so that it does not block Redis for
@@ -163,25 +165,47 @@ func (s *Store) send(ctx context.Context, messages ...wireMessage) {
 	}
 }
 
+const (
+	pingInterval = 3 * time.Second
+	// silentTime is after how long without an answer a connection is dead. TCP notices a server
+	// that vanished without closing it only after 15 minutes, and go-redis awaits no answer either.
+	silentTime = 2 * pingInterval
+	// maxResubscribe is the longest pause between attempts to subscribe.
+	maxResubscribe = 5 * time.Second
+)
+
 // Listen calls onMessage for each message until ctx ends. After each connect it calls it with
 // a zero Message: messages may have been missed, so read everything.
 func (s *Store) Listen(ctx context.Context, onMessage func(Message)) error {
 	sub := s.messages.Subscribe(ctx, s.channel)
 	defer sub.Close()
-	received := sub.ChannelWithSubscriptions() // connects again whenever the connection breaks
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case r := <-received:
-			switch m := r.(type) {
-			case *redis.Subscription:
-				onMessage(Message{})
-			case *redis.Message:
-				if message, ok := decodeMessage(m.Payload); ok {
-					onMessage(message)
-				}
+	defer context.AfterFunc(ctx, func() { sub.Close() })() // ends Receive
+	for failures := 0; ctx.Err() == nil; {
+		received, err := receive(ctx, sub)
+		if err != nil {
+			failures++
+			schedule.Sleep(ctx, schedule.Backoff(failures, 100*time.Millisecond, maxResubscribe))
+			_ = sub.Subscribe(ctx, s.channel) // again, because Redis may have refused it
+			continue
+		}
+		failures = 0
+		switch m := received.(type) {
+		case *redis.Subscription:
+			onMessage(Message{})
+		case *redis.Message:
+			if message, ok := decodeMessage(m.Payload); ok {
+				onMessage(message)
 			}
 		}
 	}
+	return nil
+}
+
+// receive returns what comes next, if only the answer to a PING. After an error of the connection,
+// or after silentTime, go-redis opens another.
+func receive(ctx context.Context, sub *redis.PubSub) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, silentTime)
+	defer cancel()
+	defer time.AfterFunc(pingInterval, func() { _ = sub.Ping(ctx) }).Stop()
+	return sub.Receive(ctx)
 }

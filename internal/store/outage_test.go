@@ -17,6 +17,7 @@ import (
 
 	"outlook-monitor/internal/await"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/redistest"
 	"outlook-monitor/internal/store"
 )
@@ -115,6 +116,39 @@ func TestRedisOutages(t *testing.T) {
 	if got := f.stored(m.ID); got == nil || got.Version != 3 || f.length("feed") != 1 || f.hints()[ooo.HintCheck] != check {
 		t.Errorf("stored %+v with %d events, want one more save and the hint", got, f.length("feed"))
 	}
+	for m := messages.next(); len(m.Hints) == 0; m = messages.next() {
+	}
+}
+
+// muted is the connection to a client that no answer reaches any more once another generation of
+// connections has begun.
+type muted struct {
+	net.Conn
+	born       int32
+	generation *atomic.Int32
+}
+
+func (c muted) Write(b []byte) (int, error) {
+	if c.generation.Load() > c.born {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// TestSilentConnection: a server that vanishes, or a NAT that forgets, closes no connection.
+func TestSilentConnection(t *testing.T) {
+	t.Parallel()
+	var generation atomic.Int32
+	relay := programtest.NewRelay(t, programtest.Listen(t), func(client, _ net.Conn) net.Conn {
+		return muted{client, generation.Load(), &generation}
+	}, redistest.Start(t).Addr())
+	f := open(t, "redis://"+relay.Addr())
+	messages := f.listen()
+	generation.Add(1)
+	messages.connected()
+	await.True(t, "a hint is written", func() bool {
+		return f.LeaveHints(t.Context(), true, newHint(newMailbox("ann"), ooo.HintRead, "1")) == nil
+	})
 	for m := messages.next(); len(m.Hints) == 0; m = messages.next() {
 	}
 }

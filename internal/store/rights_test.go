@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"outlook-monitor/internal/await"
@@ -140,8 +141,13 @@ func TestUserWithoutChannel(t *testing.T) {
 	f, allow := restricted(t)
 	allow("resetchannels")
 	f.must(f.Ready(t.Context()))
+	var allowed, connected atomic.Bool
 	await.Run(t, func(ctx context.Context) error {
-		return f.Listen(ctx, func(store.Message) { t.Error("Listen received a message without permission") })
+		return f.Listen(ctx, func(store.Message) {
+			if connected.Store(true); !allowed.Load() {
+				t.Error("Listen received a message without permission")
+			}
+		})
 	})
 	lease, m := f.saved("ann")
 	f.must(f.Save(t.Context(), store.Save{Lease: lease, Record: nextVersion(m), NewHints: []ooo.Hint{newHint(m, ooo.HintStray, "1")}}))
@@ -152,4 +158,7 @@ func TestUserWithoutChannel(t *testing.T) {
 	if len(f.hints()) != 3 || f.stored(m.ID).Version != 2 {
 		t.Error("the hints or the record were not written")
 	}
+	allowed.Store(true)
+	allow("&om:*") // closes no connection
+	await.True(t, "Listen is connected", connected.Load)
 }
