@@ -32,7 +32,8 @@ const (
 // record that it was computed from. It is zero if nothing was to be sent.
 //
 // Stored times may come from the clock of another process. They are compared with this
-// clock only once, when they are first seen, and cut at the longest wait of their kind.
+// clock only once, when they are first seen, and cut at the longest wait of their kind; those that
+// this process has saved, too.
 type dueTime struct {
 	inFlight, next time.Time // of [ooo.Delivery]: InFlightSince and NextAttemptAt
 	at             time.Time

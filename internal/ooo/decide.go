@@ -23,7 +23,7 @@ const (
 )
 
 // State is what the mediator receives: whether the user is out of office now, and the
-// text to be spoken.
+// text to be spoken. Another value also belongs in Same, and Decide takes it from the setting.
 type State struct {
 	Away    bool   `json:"away"`
 	Message string `json:"message"`

@@ -28,7 +28,7 @@ const (
 	EventDelivered    EventKind = "delivered"    // the mediator acknowledged a sequence number
 	EventRefused      EventKind = "refused"      // the mediator refused a sequence number
 	EventFailed       EventKind = "failed"       // the first attempt of several in a row failed; it will be retried
-	EventOvertaken    EventKind = "overtaken"    // a newer state superseded this one before it was delivered
+	EventOvertaken    EventKind = "overtaken"    // a newer state superseded this one before it was delivered; it may have been sent
 )
 
 // HistoryLength is how many of its newest events the history of an address keeps at least.

@@ -125,7 +125,7 @@ type Delivery struct {
 	State     DeliveryState `json:"state"`
 	Sequence  int64         `json:"sequence,omitempty"` // the last that the mediator acknowledged
 	WebhookID string        `json:"webhookId,omitempty"`
-	Attempts  int           `json:"attempts,omitempty"` // for the newest state
+	Attempts  int           `json:"attempts,omitempty"` // for the newest state; 0: it was never sent
 	// Failures counts the consecutive attempts that ended like the last one: refused, or
 	// failed in another way.
 	Failures int `json:"failures,omitempty"`

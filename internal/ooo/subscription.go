@@ -32,7 +32,7 @@ type Subscription struct {
 	RenewedAt       time.Time             `json:"renewedAt,omitzero"`  // when Graph last confirmed it
 	ExpiresAt       time.Time             `json:"expiresAt,omitzero"`  // as Graph returned it
 	RenewAt         time.Time             `json:"renewAt,omitzero"`    // jittered, chosen once per lifetime
-	NotifiedAt      time.Time             `json:"spokeAt,omitzero"`    // when it last notified, not always saved; name kept for existing data
+	NotifiedAt      time.Time             `json:"spokeAt,omitzero"`    // when it last notified, saved every 10 min at most; name kept for existing data
 	RetryAt         time.Time             `json:"retryAt,omitzero"`    // after a failure: earliest time of the next attempt
 	Failures        int                   `json:"failures,omitempty"`  // consecutive
 	ErrorKind       SubscriptionErrorKind `json:"errorKind,omitempty"` // why the last step failed; empty: it succeeded

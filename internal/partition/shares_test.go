@@ -15,6 +15,7 @@ func TestTimes(t *testing.T) {
 		"one round that times out stops no work":         {3 * roundTime, graceTime},
 		"the owner has stopped before another one takes": {graceTime + 400*time.Millisecond, deadAfter},
 		"so it has when rounds keep failing":             {2 * graceTime, deadAfterFailing},
+		"a replica below its share takes before others":  {deadAfterFailing + roundTime, orphanTime},
 		"a take-over takes less than 4 s":                {deadAfter + roundTime, 4 * time.Second},
 		"a replica that is only pinged is able":          {pingInterval + 3*time.Second, unableTime},
 	} {

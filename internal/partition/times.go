@@ -28,8 +28,8 @@ const (
 	// owner may act after its last answered round, by more than the longest time without an answer.
 	deadAfterFailing = 2 * deadAfter
 
-	// orphanTime is how long a partition must be free until a replica takes it above its share. That
-	// replica then releases none to balance for keepTime, because nobody would take them.
+	// orphanTime is how long a partition must be free until a replica takes it above its share: longer
+	// than one below its share may take, which is deadAfterFailing and a round. That replica then releases none to balance for keepTime, because nobody would take them.
 	orphanTime = 10 * time.Second
 	keepTime   = time.Minute
 

@@ -185,9 +185,10 @@ func (p *Poller) saveFailure(ctx context.Context, j *job, cause error, e effect,
 		if !e.unknown {
 			return nil
 		}
-		announced := d.Condition == ooo.Unknown && !d.Unannounced
-		tooSoon := e.outcome == Throttled && now.Add(e.wait).Sub(f.began) < announceThrottled
-		announce, d.Unannounced = !announced && !tooSoon, !announced && tooSoon
+		if announced := d.Condition == ooo.Unknown && !d.Unannounced; !announced {
+			tooSoon := e.outcome == Throttled && now.Add(e.wait).Sub(f.began) < announceThrottled
+			announce, d.Unannounced = !tooSoon, tooSoon
+		}
 		if announce {
 			d.EventAll(ooo.Event{At: now, Kind: ooo.EventUnknown, Detail: cause.Error()})
 		}

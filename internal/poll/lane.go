@@ -50,7 +50,8 @@ type job struct {
 	lead   time.Duration // until the next regular read; 0 for a regular read
 	known  ooo.Digest
 	hints  []ooo.Hint // present when it began
-	urgent ooo.Source // why it was expedited; empty if by hints or not at all; SourcePoll if by repeat alone
+	urgent ooo.Source // why it was expedited; empty: by hints, by retry or not at all
+	retry  bool       // read again although nothing requests it
 	done   []ooo.Hint // carried out without a save
 }
 
@@ -65,13 +66,8 @@ func (j *job) cause() (ooo.Source, ooo.Hint) {
 	return cmp.Or(j.hints[0].Source, ooo.SourceNotification), j.hints[0]
 }
 
-// repeat makes [Poller.end] retry the job even if nothing requested it.
-func (j *job) repeat() { j.urgent = cmp.Or(j.urgent, ooo.SourcePoll) }
-
-// requested reports whether something other than repeat requested the job.
-func (j *job) requested() bool {
-	return len(j.hints) > 0 || j.urgent != "" && j.urgent != ooo.SourcePoll
-}
+// requested reports whether something requested the job.
+func (j *job) requested() bool { return len(j.hints) > 0 || j.urgent != "" }
 
 // runLane starts the due reads or look-ups of a lane until ctx ends.
 func (p *Poller) runLane(ctx context.Context, l *lane) error {
@@ -152,11 +148,11 @@ func (p *Poller) begin(l *lane, due []*target) []job {
 // newJob marks a target as in flight and schedules its next regular read. The caller must hold
 // mu.
 func (p *Poller) newJob(t *target, now time.Time) job {
-	j := job{t: t, known: t.digest, urgent: t.urgent}
+	j := job{t: t, known: t.digest, urgent: t.urgent, retry: t.retry}
 	if t.hinted {
 		j.hints = p.hints(t.id)
 	}
-	t.inFlight, t.urgent, t.hinted, t.checked = true, "", false, false
+	t.inFlight, t.urgent, t.retry, t.hinted, t.checked = true, "", false, false, false
 	if t.unresolved { // the result decides about the next look-up
 		return j
 	}
@@ -201,7 +197,7 @@ func (p *Poller) end(j *job, retryAt time.Time) {
 	}
 	meanwhile := t.requested()
 	if !retryAt.IsZero() { // request it again
-		t.hinted, t.urgent = t.hinted || len(j.hints) > 0, cmp.Or(t.urgent, j.urgent)
+		t.hinted, t.urgent, t.retry = t.hinted || len(j.hints) > 0, cmp.Or(t.urgent, j.urgent), j.retry
 	}
 	switch {
 	case meanwhile:

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	sweepInterval = 2 * time.Second // minimum time from the beginning of one sweep to the next
+	presenceInterval = 2 * time.Second // minimum time from the beginning of one sweep to the next
 	// Graph allows an app 1,500 presence requests in 30 s per tenant. All replicas together
 	// make maxPresenceRate a second, and fewer after Graph asked them to wait.
 	maxPresenceRate  = 49.0
@@ -41,7 +41,7 @@ func (p *Poller) sweepPresence(ctx context.Context) error {
 	for {
 		began := time.Now()
 		s := p.sweep(ctx, limiter, perSecond)
-		wait := sweepInterval - time.Since(began)
+		wait := presenceInterval - time.Since(began)
 		if s.denied != nil {
 			wait = deniedRetry
 			if !denied {

@@ -36,7 +36,7 @@ func (p *Poller) read(ctx context.Context, l *lane, jobs []job) {
 	defer p.mu.Unlock()
 	if c.unanswered && len(jobs) > 1 && p.worthSplitting() {
 		for i := range jobs {
-			jobs[i].repeat()
+			jobs[i].retry = true
 			p.end(&jobs[i], time.Now())
 		}
 		return
@@ -89,7 +89,7 @@ func (p *Poller) handleResults(ctx context.Context, jobs []job, results []ooo.Re
 		if r.Err == nil {
 			j.t.reader.Succeeded(c.ended)
 		}
-		if r.Err != nil || !r.Unchanged || len(j.hints) > 0 || j.urgent != "" {
+		if r.Err != nil || !r.Unchanged || j.requested() || j.retry {
 			p.tasks.Go(func() { p.handleResult(ctx, j, *r, c) })
 			continue
 		}
@@ -109,7 +109,7 @@ func (p *Poller) handleResult(ctx context.Context, j *job, r ooo.ReadResult, c c
 			p.traceUndelivered(ctx, j, c, outcome)
 		}
 	case owned && r.Unchanged && !p.upToDate(m): // the record changed during the read
-		j.repeat()
+		j.retry = true
 		retryAt = time.Now()
 	case owned:
 		outcome = p.handleSetting(ctx, j, m, r, c)

@@ -27,6 +27,7 @@ type target struct {
 	inFlight      bool  // it is being read, or the result is being saved
 	dropped       bool  // it is no longer monitored, or this replica no longer owns it
 	hinted        bool  // a hint requests a read that has not begun
+	retry         bool  // read it again although nothing requests it
 	checked       bool  // such a hint is a check, which cuts the wait after an error short
 	throttled     bool  // notBefore is a Retry-After
 	isolated      uint8 // reads until it returns to the batches; 0: it is not isolated
@@ -46,8 +47,8 @@ type failure struct {
 	reasonAt time.Time
 }
 
-// requested reports whether a read is requested in addition to the regular ones.
-func (t *target) requested() bool { return t.hinted || t.urgent != "" }
+// requested reports whether a read is to be made in addition to the regular ones.
+func (t *target) requested() bool { return t.hinted || t.urgent != "" || t.retry }
 
 // waits reports whether a target must not be read at a time. A check cuts the wait after an
 // error short, but not a Retry-After.

@@ -90,9 +90,10 @@ if redis.call('HGET', owners, field) ~= lease then return 'owner' end
 local id, version, record, overwrite = arg(), tonumber(arg()), arg(), arg() == '1'
 local historyLength, feedLength = arg(), arg()
 local found = redis.call('HGET', records, id)
-local older = tonumber(tag(found)) or found and -1 or 0
-if found == record or (overwrite and older == version) then return 'same' end
-if older ~= version - 1 and not (overwrite and older < version) then return 'version' end
+local stored = 0 -- there is no record
+if found then stored = tonumber(tag(found)) or -1 end -- it can't be read
+if found == record or (overwrite and stored == version) then return 'same' end
+if stored ~= version - 1 and not (overwrite and stored < version) then return 'version' end
 
 each(function()
 	local address = arg()

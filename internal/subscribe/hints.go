@@ -36,11 +36,12 @@ func (s *Subscriber) Hinted(h ooo.Hint) {
 // inDoubt reports whether hints ask if sub still exists, and Graph has not renewed it since.
 func inDoubt(sub ooo.Subscription, hints []ooo.Hint, now time.Time) bool {
 	return slices.ContainsFunc(hints, func(h ooo.Hint) bool {
-		elapsed := now.Sub(h.SeenAt) // whatever the wall clock did meanwhile
+		since := now.Add(-now.Sub(h.SeenAt)) // SeenAt by the wall clock of now, whatever that did meanwhile
 		if h.Subject == string(ooo.ReauthorizationRequired) && sub.RenewedAt.After(sub.CreatedAt) {
-			elapsed += reauthorizeInterval
+			since = since.Add(-reauthorizeInterval) // an earlier renewal counts too
 		}
-		return sub.RenewedAt.Before(now.Add(-elapsed)) || sub.RenewedAt.After(now) // later: by a clock that was ahead
+		aheadClock := sub.RenewedAt.After(now)
+		return sub.RenewedAt.Before(since) || aheadClock
 	})
 }
 
