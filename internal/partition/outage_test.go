@@ -203,6 +203,16 @@ var outages = map[string]func(*env){
 			e.Errorf("%d partitions restored, OnRollback called %d times, want one each", a.restores.Load(), a.rollbacks.Load())
 		}
 	},
+	"Redis loses saves of a partition, and goes back again while that is restored": func(e *env) {
+		a := e.join("a", func(_ *partition.Config, r *replica) { r.restoreTime = 5 * time.Second })
+		saves := e.loseSaves(a, 63)
+		time.Sleep(2 * time.Second)
+		e.rollBack(1900 * time.Millisecond)
+		e.waitFor("the partition is restored", 20*time.Second, func() bool { return a.rollbacks.Load() == 1 })
+		if n := a.restores.Load(); n != 2 || e.owners().Saves[63] < saves {
+			e.Errorf("%d restores and %d saves, want 2 and %d", n, e.owners().Saves[63], saves)
+		}
+	},
 	"only what another replica than the owner of partition 0 wrote is lost": func(e *env) {
 		a, b := e.add("a"), e.join("b")
 		beat := e.owners().Beats["b"]

@@ -81,6 +81,11 @@ func (o *Owners) Refresh() {
 func (o *Owners) apply(table *store.Table, saves *[ooo.Partitions]int64) (older bool) {
 	own, found := table.Beats[o.cfg.Life]
 	older = found && own.Number < o.round.confirmed.Number || isOlder(*table, o.peers.table)
+	for p, h := range o.holds() {
+		if older && h.restoring.Load() > 0 { // applyLease can't know how many saves Redis must have counted
+			o.restore(p)
+		}
+	}
 	for p := range o.held {
 		older = o.applyLease(p, table, saves[p]) || older
 	}
