@@ -37,6 +37,7 @@ func TestCheckConfig(t *testing.T) {
 			"POLL_INTERVAL": "2", "TLS_CERT_FILE": junk, "TLS_KEY_FILE": junk, "PUBLIC_URL": "ftp://x",
 			"OTEL_EXPORTER_OTLP_ENDPOINT": other, "OTEL_EXPORTER_OTLP_HEADERS": "monitor-secret",
 		}, nil, 2, []string{"POLL_INTERVAL is", "matching certificate", "PUBLIC_URL is not a base URL", "OTEL_EXPORTER_OTLP_HEADERS is"}},
+		"mistake in a file": {map[string]string{"REDIS_URL": "", "REDIS_URL_FILE": junk}, nil, 2, []string{`REDIS_URL \(in REDIS_URL_FILE\) can't`}},
 		"mistake that another variable hides": {map[string]string{
 			"OTEL_EXPORTER_OTLP_HEADERS": "monitor-secret", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=b",
 		}, []string{"--otel-exporter-otlp-endpoint=" + other}, 0, []string{`(?m)^OTEL_EXPORTER_OTLP_ENDPOINT +http://127\.0\.0\.1:\d+ +flag$`}},

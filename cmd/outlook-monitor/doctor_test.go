@@ -129,6 +129,7 @@ func TestDoctorFailures(t *testing.T) {
 		"listen address in use": {env: map[string]string{"LISTEN_ADDR": strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "listen address", want: "another program listens"},
 		"Redis of another app":  {env: map[string]string{"REDIS_URL": foreign.URL()}, check: "Redis", want: "another tenant, app or Graph → use another Redis or database number"},
 		"PRIVATE_ADDR in use":   {env: map[string]string{"PRIVATE_ADDR": strings.TrimPrefix(tb.mediator.URL(), "http://")}, check: "listen address", want: "choose another PRIVATE_ADDR"},
+		"pattern in PUBLIC_URL": {env: map[string]string{"PUBLIC_URL": "https://monitor.example/*"}, check: "settings", want: "asterisk"},
 		"untrusted Redis":       {env: map[string]string{"REDIS_URL": tlsRedis.URL()}, check: "Redis", want: "does not trust the certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,7 @@ import (
 func readSettings(c *config.Serve, getenv environment) (config.Settings, error) {
 	settings, err := c.Settings(getenv)
 	if !settings.RedisURL.IsZero() {
-		err = errors.Join(err, store.CheckURL(settings.RedisURL.Reveal()))
+		err = errors.Join(err, c.Named(getenv, "REDIS_URL", store.CheckURL(settings.RedisURL.Reveal())))
 	}
 	if collector := settings.TracesEndpoint; !collector.IsZero() {
 		// OpenTelemetry reads only variables. This fails only with a NUL, which is a mistake already.

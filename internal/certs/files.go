@@ -82,7 +82,7 @@ func (f *Files) read() (replaced bool, err error) {
 		return false, fmt.Errorf("certificate %s with key %s: %w", f.cfg.CertFile, f.cfg.KeyFile, err)
 	}
 	if f.pair = &pair; time.Now().After(pair.Leaf.NotAfter) {
-		f.cfg.Log.Warn("certificate has expired, callers refuse it: replace its file", "file", f.cfg.CertFile, "expired", pair.Leaf.NotAfter.UTC())
+		f.cfg.Log.Warn("certificate has expired: replace its file", "file", f.cfg.CertFile, "expired", pair.Leaf.NotAfter.UTC())
 	}
 	return true, nil
 }

@@ -90,7 +90,7 @@ func base(in *input, text string) (string, error) {
 	u, ok := parseURL(text, "http", "https")
 	switch {
 	case in.from == "MEDIATOR_IP" && (!ok || u.Port() == "" || text != "http://"+u.Host):
-		return "", errors.New("and MEDIATOR_PORT are no host and port: set MEDIATOR_URL instead of both, such as " + example)
+		return "", errors.New("and MEDIATOR_PORT are not a host and a port: set MEDIATOR_URL instead of both, such as " + example)
 	case !ok:
 		return "", errors.New("is not a base URL: use one such as " + example)
 	case strings.ContainsAny(text, "?#"):

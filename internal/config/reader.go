@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"encoding"
+	"errors"
 	"fmt"
 	"net"
 	"reflect"
@@ -51,6 +52,15 @@ func (s *Serve) Effective(getenv func(string) string) (all []EffectiveSetting) {
 		all = append(all, EffectiveSetting{in.Name, in.text, in.from})
 	}
 	return all
+}
+
+// Named returns a mistake that another package found in a setting, with the file if the value
+// comes from one.
+func (s *Serve) Named(getenv func(string) string, setting string, mistake error) error {
+	if mistake == nil {
+		return nil
+	}
+	return errors.New(strings.Replace(mistake.Error(), setting, s.read(getenv).input(setting).name, 1))
 }
 
 // reader parses the settings and collects mistakes. A value with a mistake is not used: its

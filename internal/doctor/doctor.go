@@ -89,7 +89,7 @@ var (
 		"AZURE_TENANT_ID", "TENANT", "AZURE_CLIENT_ID", "CLIENT_ID", "AZURE_CLIENT_SECRET", "CLIENT_SECRET",
 		"AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_MANAGED_IDENTITY",
 	})
-	certificateSettings = []string{"TLS_CERT_FILE", "TLS_KEY_FILE", "ENCRYPTION_CERT_FILE", "ENCRYPTION_KEY_FILE"}
+	certificateSettings = []string{"ACME_DOMAINS", "TLS_CERT_FILE", "TLS_KEY_FILE", "ENCRYPTION_CERT_FILE", "ENCRYPTION_KEY_FILE"}
 )
 
 var checks = []check{
@@ -100,8 +100,8 @@ var checks = []check{
 	{name: "permissions", settings: []string{"SUBSCRIPTION_RESOURCES"}, requires: []string{tokenCheck}, run: (*diagnosis).permissions},
 	{name: "mailbox", requires: []string{graphHostCheck, tokenCheck}, run: (*diagnosis).mailbox},
 	{name: "certificates", settings: certificateSettings, run: (*diagnosis).certificates},
-	{name: listenCheck, settings: []string{"LISTEN_ADDR", "PORT", "TLS_CERT_FILE", "TLS_KEY_FILE"}, run: (*diagnosis).listen},
-	{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL"}, run: (*diagnosis).public},
+	{name: listenCheck, settings: []string{"LISTEN_ADDR", "PORT", "PUBLIC_URL", "TLS_CERT_FILE", "TLS_KEY_FILE"}, run: (*diagnosis).listen},
+	{name: publicCheck, settings: []string{"PUBLIC_URL", "TUNNEL", "NGROK_AGENT_URL", "ACME_DOMAINS"}, run: (*diagnosis).public},
 	{name: "subscription", settings: []string{"SUBSCRIPTION_RESOURCES", "SUBSCRIPTION_LIFETIME"},
 		requires: []string{graphHostCheck, tokenCheck}, run: (*diagnosis).subscription, timeout: subscribeTimeout},
 	{name: redisCheck, settings: []string{"REDIS_URL", "REDIS_AUTH"}, run: (*diagnosis).redis},
@@ -109,7 +109,7 @@ var checks = []check{
 	{name: "Redis eviction", requires: []string{redisCheck}, run: (*diagnosis).eviction},
 	{name: "Redis latency", requires: []string{redisCheck}, run: (*diagnosis).latency},
 	{name: "Redis clock", requires: []string{redisCheck}, run: (*diagnosis).clock},
-	{name: "mediator", settings: []string{"MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_PORT", "MEDIATOR_TOKEN"}, run: (*diagnosis).mediator},
+	{name: "mediator", settings: []string{"MEDIATOR_URL", "MEDIATOR_IP", "MEDIATOR_TOKEN"}, run: (*diagnosis).mediator},
 }
 
 // diagnosis is one run of the doctor, with what earlier checks found out for later ones.

@@ -44,6 +44,21 @@ func TestAllOK(t *testing.T) {
 	}
 }
 
+// TestWrongACMEDomains expects no word about certificates as if ACME_DOMAINS were not set.
+func TestWrongACMEDomains(t *testing.T) {
+	f := newFixture(t)
+	f.env["ACME_DOMAINS"] = "*.contoso.example"
+	skipped := 0
+	for _, r := range f.run().Checks {
+		if r.Found == "fix ACME_DOMAINS first" {
+			skipped++
+		}
+	}
+	if skipped != 2 {
+		t.Errorf("%d checks ask for ACME_DOMAINS first, want those of certificates and the public URL", skipped)
+	}
+}
+
 func TestMistakesInSettings(t *testing.T) {
 	f := newFixture(t)
 	f.env["AZURE_TENANT_ID"], f.env["POLL_INTERVAL"], f.env["SCHEDULED"], f.env["REDIS_AUTH"] = "", "2", `"a: b"`, "http://x"
