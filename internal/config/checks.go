@@ -218,7 +218,7 @@ func (r *reader) checkServers() {
 	entra := r.settings.RedisEntra && !r.input("REDIS_URL").wrong
 	u := r.settings.RedisURL.URL()
 	query := u.Query()
-	r.check(entra && u.Scheme != "rediss", "REDIS_AUTH",
+	r.check(entra && (u.Scheme == "redis" || !r.given("REDIS_URL")), "REDIS_AUTH",
 		"is entra, which needs TLS: set REDIS_URL to a URL such as rediss://NAME.REGION.redis.azure.net:10000")
 	r.check(entra && query.Has("master_name"), "REDIS_AUTH",
 		"is entra, which does not work with Sentinel: remove master_name from REDIS_URL, or set REDIS_AUTH=url")

@@ -101,6 +101,7 @@ func TestValues(t *testing.T) {
 		"no message limit":                  {env{"MESSAGE_LIMIT": "0"}, "MessageLimit", "0"},
 		"most concurrent deliveries":        {env{"DELIVERY_CONCURRENCY": "1000"}, "DeliveryConcurrency", "1000"},
 		"error level":                       {env{"LOG_LEVEL": "error"}, "LogLevel", "ERROR"},
+		"Entra with an invalid Redis URL":   {env{"REDIS_URL": "http://h", "REDIS_AUTH": "entra"}, "RedisEntra", "true"}, // internal/store finds it
 		"Entra login to Redis":              {env{"REDIS_URL": "rediss://h:10000", "REDIS_AUTH": "Entra"}, "RedisEntra", "true"},
 		"no rate limit":                     {env{"PUBLIC_RATE_LIMIT": "0"}, "PublicRateLimit", "0"},
 		"addresses and networks":            {env{"PUBLIC_ALLOW": "192.0.2.7, 10.1.2.3/8,::ffff:10.0.0.1"}, "PublicAllow", "[192.0.2.7/32 10.0.0.0/8 10.0.0.1/32]"},
