@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 )
 
 // TestUnavailable has requests that can't be stored. A start by the mediator is requested
@@ -99,19 +99,6 @@ func TestLogContainsNoAddresses(t *testing.T) {
 	}
 }
 
-// oneConnection is a listener.
-type oneConnection chan net.Conn
-
-func (c oneConnection) Accept() (net.Conn, error) {
-	if conn, ok := <-c; ok {
-		return conn, nil
-	}
-	return nil, net.ErrClosed
-}
-
-func (c oneConnection) Close() error { close(c); return nil }
-func (oneConnection) Addr() net.Addr { return &net.IPAddr{} }
-
 // TestLongSync calls /monitor during a sync, as the mediator does. It uses a real server,
 // because net/http takes an expired read deadline for a disconnect.
 func TestLongSync(t *testing.T) {
@@ -130,12 +117,10 @@ func TestLongSync(t *testing.T) {
 			}
 		}
 		h = handler(t, f)
-		client, peer := net.Pipe()
-		listener := make(oneConnection, 1)
-		listener <- peer
-		server := http.Server{Handler: h}
+		listener, server := programtest.NewPipes(), http.Server{Handler: h}
 		go func() { _ = server.Serve(listener) }()
 		defer server.Close()
+		client := listener.Dial("192.0.2.1:1")
 		go func() { _, _ = io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n") }()
 		if answer, err := io.ReadAll(client); err != nil || !strings.Contains(string(answer), "SUCCESSFUL") {
 			t.Errorf("answer = %q, %v, want a successful sync", answer, err)

@@ -4,15 +4,16 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
+
+	"outlook-monitor/internal/programtest"
 )
 
 // mediator acknowledges every state.
 type mediator struct {
-	*httptest.Server
+	URL string
 
 	mu      sync.Mutex
 	known   map[string]bool           // by address; guarded by mu
@@ -22,8 +23,7 @@ type mediator struct {
 func startMediator(t testing.TB) *mediator {
 	t.Helper()
 	m := &mediator{known: map[string]bool{}, waiting: map[string]chan time.Time{}}
-	m.Server = httptest.NewServer(m)
-	t.Cleanup(m.Close)
+	m.URL = programtest.Serve(t, m)
 	return m
 }
 

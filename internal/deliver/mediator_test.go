@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"outlook-monitor/internal/deliver"
 	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 )
 
 const (
@@ -40,7 +40,7 @@ type listener struct {
 func listen(t *testing.T, handle http.HandlerFunc) *listener {
 	t.Helper()
 	l := &listener{}
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	l.url = programtest.Serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Errorf("read the request: %v", err)
@@ -50,8 +50,6 @@ func listen(t *testing.T, handle http.HandlerFunc) *listener {
 		l.mu.Unlock()
 		handle(rw, r)
 	}))
-	t.Cleanup(server.Close)
-	l.url = server.URL
 	return l
 }
 
@@ -160,9 +158,7 @@ func TestAuthorization(t *testing.T) {
 			l := listen(t, succeed)
 			m := newMediator(t, strings.Replace(l.url, "http://", "http://"+tt.user, 1), tt.token)
 			m.SetStatus(t.Context(), deliver.Status{Ready: ready})
-			if err := m.Setup(t.Context()); err != nil {
-				t.Errorf("Setup = %v, want nil", err)
-			}
+			must.NoError(t, m.Setup(t.Context()))
 			for _, r := range l.requests() {
 				if got := r.header.Get("Authorization"); got != tt.want {
 					t.Errorf("%s %s: Authorization = %q, want %q", r.method, r.path, got, tt.want)
@@ -194,9 +190,8 @@ func containsSecret(err error) bool {
 }
 
 func TestReach(t *testing.T) {
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
-	if err := newMediator(t, withSecret(closed.URL), "").Reach(t.Context()); err == nil || containsSecret(err) {
+	closed := "http://" + programtest.FreeAddress(t)
+	if err := newMediator(t, withSecret(closed), "").Reach(t.Context()); err == nil || containsSecret(err) {
 		t.Errorf("Reach of a closed port = %v, want an error without the secret", err)
 	}
 	target := listen(t, succeed)

@@ -94,9 +94,8 @@ func TestTooLongBodyIsSentFirst(t *testing.T) {
 
 func TestSlowSenderIsDisconnected(t *testing.T) {
 	guarded(t, func(t *testing.T, s *guardedServer) {
-		sender, peer := net.Pipe() // stays open after the answer
+		sender := s.Dial(here) // stays open after the answer
 		defer sender.Close()
-		s.conns <- connFrom{peer, here}
 		send(t, sender, declared(99)+"\r\nHost: a\r\n\r\n{")
 		answers := bufio.NewReader(sender)
 		if answer, err := http.ReadResponse(answers, nil); err != nil || answer.StatusCode != http.StatusRequestTimeout {
@@ -111,9 +110,8 @@ func TestSlowSenderIsDisconnected(t *testing.T) {
 
 func TestTooLongBodyFreesItsMemory(t *testing.T) {
 	guarded(t, func(t *testing.T, s *guardedServer) {
-		sender, peer := net.Pipe() // stays open after the answer
+		sender := s.Dial(here) // stays open after the answer
 		defer sender.Close()
-		s.conns <- connFrom{peer, here}
 		send(t, sender, undeclared+"\r\nHost: a\r\n\r\n"+chunked(spaces(4*mib+1)))
 		if answer, err := http.ReadResponse(bufio.NewReader(sender), nil); err != nil || answer.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Fatalf("answer = %v, %v, want 413", answer, err)

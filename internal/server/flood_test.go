@@ -20,14 +20,14 @@ import (
 func TestConnectionsAreLimited(t *testing.T) {
 	const limit = 640
 	synctest.Test(t, func(t *testing.T) {
-		p, free := newPipes(), make(chan struct{})
+		p, free := programtest.NewPipes(), make(chan struct{})
 		serving(t, p, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-free }), nil)
-		busy := p.dial()
+		busy := p.Dial(here)
 		send(t, busy, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 		synctest.Wait()
 		var idle []net.Conn
 		for range limit + 9 {
-			idle = append(idle, p.dial())
+			idle = append(idle, p.Dial(here))
 		}
 		synctest.Wait()
 		closed := 0

@@ -182,19 +182,9 @@ func TestRefusedRequests(t *testing.T) {
 	}
 }
 
-// connFrom is a connection from another address.
-type connFrom struct {
-	net.Conn
-	address string
-}
-
-func (c connFrom) RemoteAddr() net.Addr {
-	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.address))
-}
-
 // guardedServer is a server behind a Public, in a bubble.
 type guardedServer struct {
-	*pipes
+	*programtest.Pipes
 	release chan struct{} // ends requests with a Hold header
 }
 
@@ -203,8 +193,8 @@ type guardedServer struct {
 func guarded(t *testing.T, test func(t *testing.T, s *guardedServer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &guardedServer{newPipes(), make(chan struct{})}
-		serving(t, s.pipes, public(s.answer, server.PublicConfig{}), nil)
+		s := &guardedServer{programtest.NewPipes(), make(chan struct{})}
+		serving(t, s, public(s.answer, server.PublicConfig{}), nil)
 		defer close(s.release)
 		test(t, s)
 	})
@@ -233,8 +223,7 @@ type call struct {
 
 // call sends a request, or a part of one, from an address.
 func (s *guardedServer) call(from, head, body string) *call {
-	client, peer := net.Pipe()
-	s.conns <- connFrom{peer, from}
+	client := s.Dial(from)
 	c := &call{conn: client, done: make(chan struct{})}
 	began := time.Now()
 	go func() { _, _ = io.WriteString(client, head+"\r\nHost: a\r\n\r\n"+body) }()

@@ -22,38 +22,6 @@ import (
 	"outlook-monitor/internal/server"
 )
 
-// pipes is a listener with connections in memory, so that it works in a bubble.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.IPAddr{} }
-
-// dial returns a connection, nil if the listener is closed.
-func (p *pipes) dial() net.Conn {
-	client, peer := net.Pipe()
-	select {
-	case p.conns <- peer:
-		return client
-	case <-p.closed:
-		return nil
-	}
-}
-
 // send writes text without waiting until it is read.
 func send(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
@@ -62,7 +30,7 @@ func send(t *testing.T, conn net.Conn, text string) {
 
 func TestRequestLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
+		p := programtest.NewPipes()
 		serving(t, p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if _, err := io.ReadAll(r.Body); err != nil {
 				w.WriteHeader(http.StatusRequestTimeout)
@@ -80,7 +48,7 @@ func TestRequestLimits(t *testing.T) {
 			"headers too large":  {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 40<<10) + "\r\n\r\n", 0, "HTTP/1.1 431 "},
 		} {
 			began := time.Now()
-			conn := p.dial()
+			conn := p.Dial(here)
 			send(t, conn, tt.sent)
 			line, err := bufio.NewReader(conn).ReadString('\n')
 			if took := time.Since(began); took != tt.after {
@@ -103,12 +71,12 @@ func TestServeDrains(t *testing.T) {
 			"request ends":         {8 * time.Second, 8 * time.Second, "hello"},
 			"request takes longer": {time.Hour, 9 * time.Second, ""},
 		} {
-			p := newPipes()
+			p := programtest.NewPipes()
 			stop := serving(t, p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				time.Sleep(tt.work)
 				hello(w, r)
 			}), nil)
-			conn := p.dial()
+			conn := p.Dial(here)
 			send(t, conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			synctest.Wait()
 			began := time.Now()
@@ -120,7 +88,7 @@ func TestServeDrains(t *testing.T) {
 				}
 			})
 			synctest.Wait()
-			if p.dial() != nil {
+			if p.Dial(here) != nil {
 				t.Errorf("%s: a connection was accepted after the stop", name)
 			}
 			answer, err := io.ReadAll(conn)
@@ -134,7 +102,7 @@ func TestServeDrains(t *testing.T) {
 }
 
 func TestListenerFailure(t *testing.T) {
-	p := newPipes()
+	p := programtest.NewPipes()
 	_ = p.Close()
 	err := server.Serve(t.Context(), server.Listener{Listener: p, Handler: hello}, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, net.ErrClosed) {
