@@ -122,7 +122,6 @@ func TestDoctorFailures(t *testing.T) {
 		check string
 		want  string
 	}{
-		"wrong secret":          {env: map[string]string{"AZURE_CLIENT_SECRET": "wrong"}, check: "login", want: "the client secret is wrong (AADSTS7000215)"},
 		"missing permission":    {env: map[string]string{"AZURE_AUTHORITY_HOST": lacking.sim.URL(), "GRAPH_ENDPOINT": lacking.sim.URL()}, check: "permissions", want: "missing: MailboxSettings.Read"},
 		"mailbox denied":        {args: []string{"--user", users[1].UserPrincipalName}, check: "mailbox", want: "access denied"},
 		"subscription denied":   {args: []string{"--user", users[0].UserPrincipalName, "--subscribe"}, fault: graphsim.Fault{Operation: "subscription-create", Kind: "status", Status: 403}, check: "subscription", want: "subscription denied"},

@@ -219,11 +219,10 @@ func TestTraces(t *testing.T) {
 		t.Error("no span has an answer of the mediator with 200")
 	}
 	collected.check(t, parents)
-	secrets := map[string]string{
+	for what, secret := range map[string]string{
 		"client secret": graphsim.DefaultClientSecret, "mediator token": "mediator-token", "access token": "eyJ", "header": "Bearer",
 		"clientState": sub.ClientState, "message": "Round", "address": "@", "domain": "contoso",
-	}
-	for what, secret := range secrets {
+	} {
 		if strings.Contains(collected.raw.String(), secret) {
 			t.Errorf("the spans contain the %s", what)
 		}

@@ -124,7 +124,8 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	start, stop := `{"email":"bob@contoso.example","status":"True"}`, `{"email":"bob@contoso.example","status":false}`
 	long := start + strings.Repeat(" ", 70_000)
 	bulk := func(body string) request { return postJSON("/api/users", body) }
-	tests := map[string]exchange{
+	d := readDocument(t)
+	for name, tt := range map[string]exchange{
 		"main page":                        {get("/"), 200, "SUCCESSFUL", nil, false},
 		"main page, failed sync":           {get("/"), 200, "Unable", failing, false},
 		"main page, HEAD":                  {head("/"), 200, "", noSync, false},
@@ -142,7 +143,6 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"monitor, body too large, JSON":    {with("Accept", form, postMonitor(long)), 413, "", nil, false},
 		"monitor, Redis unreachable":       {postMonitor(start), 503, "", down, false},
 		"monitor, Redis unreachable, JSON": {with("Accept", form, postMonitor(start)), 503, "", down, false},
-		"list":                             {get("/api/users"), 200, "", nil, false},
 		"list, first page":                 {get("/api/users?limit=1"), 200, `"cursor":"ann@contoso.example"`, nil, false},
 		"list, last page":                  {get("/api/users?limit=1&cursor=ann@contoso.example"), 200, fullUser + "]}", nil, false},
 		"list, invalid cursor":             {get("/api/users?cursor=garbage"), 400, "cursor", badCursor, false},
@@ -196,9 +196,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"user, invalid address":            {get("/api/users/nobody"), 404, `"error"`, nil, false},
 		"check, Redis not reached yet":     {post(ann + "/check"), 503, "has not been reached", unready, false},
 		"history, Redis unreachable":       {get(ann + "/history"), 503, "", down, false},
-	}
-	d := readDocument(t)
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			f := fullFixture()
 			if tt.setUp != nil {

@@ -92,23 +92,21 @@ func TestRetriedStops(t *testing.T) {
 		"bulk start at another replica":                    {[]step{away, stop, betweenRetries, back, sendToOther(bulkStart("ann@contoso.example"))}, true, true},
 		"PUT at another replica, stop during retry":        {[]step{away, stop, back, duringRetry, putToOther, away, stop, back}, false, true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := monitorFixture()
-				f.afterWish = slowRetry
-				h := running(t, f)
-				for _, step := range tt.steps {
-					step(t, f, h)
-				}
-				f.waitForRetries()
-				if requested := f.syncRequests > 0; requested != (tt.retried && !tt.monitored) {
-					t.Errorf("sync requested: %t, want one only after a stop that was stored", requested)
-				}
-				if on := f.wishes[ooo.FoldAddress(ann)].On; on != tt.monitored || len(f.retried) > 0 != tt.retried {
-					t.Errorf("monitored = %t after %d retries, want %t, and retries: %t", on, len(f.retried), tt.monitored, tt.retried)
-				}
-			})
-		})
+		t.Run(name, await.Bubble(func(t *testing.T) {
+			f := monitorFixture()
+			f.afterWish = slowRetry
+			h := running(t, f)
+			for _, step := range tt.steps {
+				step(t, f, h)
+			}
+			f.waitForRetries()
+			if requested := f.syncRequests > 0; requested != (tt.retried && !tt.monitored) {
+				t.Errorf("sync requested: %t, want one only after a stop that was stored", requested)
+			}
+			if on := f.wishes[ooo.FoldAddress(ann)].On; on != tt.monitored || len(f.retried) > 0 != tt.retried {
+				t.Errorf("monitored = %t after %d retries, want %t, and retries: %t", on, len(f.retried), tt.monitored, tt.retried)
+			}
+		}))
 	}
 }
 

@@ -153,7 +153,9 @@ func TestGrantGraphRoles(t *testing.T) {
 	body := func(role string) string {
 		return `{"principalId": "principal", "resourceId": "graph-object", "appRoleId": "` + role + `"}`
 	}
-	tests := map[string]struct {
+	script, err := filepath.Abs(filepath.Join("../..", grantRoles))
+	must.NoError(t, err)
+	for name, tt := range map[string]struct {
 		args   []string
 		code   int
 		output string
@@ -166,10 +168,7 @@ func TestGrantGraphRoles(t *testing.T) {
 		"unknown role": {[]string{"principal", "Mail.Everything"}, 1,
 			"Microsoft Graph has no application permission Mail.Everything\n", nil},
 		"no principal": {nil, 2, "usage: ", nil},
-	}
-	script, err := filepath.Abs(filepath.Join("../..", grantRoles))
-	must.NoError(t, err)
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			must.NoError(t, os.WriteFile(filepath.Join(dir, "az"), []byte(fakeAz), 0o755))

@@ -73,7 +73,7 @@ func TestMemoryLimit(t *testing.T) {
 	deployment := manifest(t, service, "Deployment")
 	azure := bicepParams(t)
 	kubernetes := environment(t, deployment)
-	limits := map[string][2]string{
+	for name, limit := range map[string][2]string{
 		"compose": {
 			at[string](t, manifest(t, compose, ""), "$.services.outlook-monitor.environment.GOMEMLIMIT"),
 			at[string](t, manifest(t, compose, ""), "$.services.outlook-monitor.mem_limit"),
@@ -83,8 +83,7 @@ func TestMemoryLimit(t *testing.T) {
 			at[string](t, deployment, "$.spec.template.spec.containers[0].resources.limits.memory"),
 		},
 		"Bicep": {strings.Trim(azure["memoryLimit"], "'"), strings.NewReplacer("'0.5Gi'", "512Mi").Replace(azure["memory"])},
-	}
-	for name, limit := range limits {
+	} {
 		t.Run(name, func(t *testing.T) {
 			soft, hard := mebibytes(t, limit[0]), mebibytes(t, limit[1])
 			if share := float64(soft) / float64(hard); share < 0.85 || share > 0.95 {
@@ -129,11 +128,10 @@ func envExample(t *testing.T) map[string]string {
 // TestEnvExampleIsValid fills in the empty settings of env.example, adds those of the
 // manifests and reads the result as the service does.
 func TestEnvExampleIsValid(t *testing.T) {
-	added := map[string]map[string]string{
+	for name, more := range map[string]map[string]string{
 		"compose":    at[map[string]string](t, manifest(t, compose, ""), "$.services.outlook-monitor.environment"),
 		"Kubernetes": environment(t, manifest(t, service, "Deployment")),
-	}
-	for name, more := range added {
+	} {
 		t.Run(name, func(t *testing.T) {
 			env := envExample(t)
 			maps.Copy(env, map[string]string{

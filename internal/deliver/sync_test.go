@@ -65,6 +65,14 @@ func (s *table) replica(number int) *deliver.Syncer {
 	})
 }
 
+// sync syncs by hand, which must succeed.
+func (s *table) sync(syncer *deliver.Syncer) {
+	s.t.Helper()
+	if err := syncer.Sync(s.t.Context()); err != nil {
+		s.t.Errorf("Sync = %v, want nil", err)
+	}
+}
+
 // expect checks the number of setups so far and whether there is a mark.
 func (s *table) expect(when string, setups int, marked bool) {
 	s.t.Helper()
@@ -87,35 +95,33 @@ func TestFailedSyncIsRetried(t *testing.T) {
 		"no answer":             {reply{code: 200, latency: 40 * time.Second}, 16, true},
 		"proxy that waits 30 s": {reply{code: 504, latency: 30 * time.Second}, 16, true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newTable(t, time.Second)
-				answering := s.reply
-				s.reply = func(c call) reply {
-					if c.path == "/api/setup" || tt.reply == refused {
-						return tt.reply
-					}
-					return reply{code: 200}
+		t.Run(name, await.Bubble(func(t *testing.T) {
+			s := newTable(t, time.Second)
+			answering := s.reply
+			s.reply = func(c call) reply {
+				if c.path == "/api/setup" || tt.reply == refused {
+					return tt.reply
 				}
-				syncer := s.replica(0)
-				stop := await.Run(t, syncer.Run)
-				advance(38 * time.Second)
-				if err := syncer.Sync(t.Context()); err == nil || errors.Is(err, deliver.ErrStillBusy) != tt.busy {
-					t.Errorf("Sync = %v, want ErrStillBusy: %t", err, tt.busy)
+				return reply{code: 200}
+			}
+			syncer := s.replica(0)
+			stop := await.Run(t, syncer.Run)
+			advance(38 * time.Second)
+			if err := syncer.Sync(t.Context()); err == nil || errors.Is(err, deliver.ErrStillBusy) != tt.busy {
+				t.Errorf("Sync = %v, want ErrStillBusy: %t", err, tt.busy)
+			}
+			advance(6 * time.Hour)
+			s.set(func() {
+				if n := len(s.results); n < tt.most/2 || n > tt.most || s.mark == "" {
+					t.Errorf("%d syncs in 6 hours, mark %q, want %d to %d and the mark", n, s.mark, tt.most/2, tt.most)
 				}
-				advance(6 * time.Hour)
-				s.set(func() {
-					if n := len(s.results); n < tt.most/2 || n > tt.most || s.mark == "" {
-						t.Errorf("%d syncs in 6 hours, mark %q, want %d to %d and the mark", n, s.mark, tt.most/2, tt.most)
-					}
-					s.reply = answering
-				})
-				syncer.RequestSync()
-				advance(time.Minute) // the last sync began more than five minutes ago
-				stop()
-				s.expect("within a minute of another request", 1, false)
+				s.reply = answering
 			})
-		})
+			syncer.RequestSync()
+			advance(6 * time.Minute)
+			stop()
+			s.expect("within 6 minutes of another request", 1, false)
+		}))
 	}
 }
 
@@ -130,18 +136,16 @@ func TestReplicasThatStartTogetherSyncOnce(t *testing.T) {
 		"during the first sync":        {10 * time.Second, 30 * time.Second, 1},
 		"long after the first sync":    {time.Minute, 100 * time.Millisecond, 2},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newTable(t, tt.latency)
-				first := await.Run(t, s.replica(0).Run)
-				advance(tt.apart)
-				second := await.Run(t, s.replica(1).Run)
-				advance(5 * time.Minute)
-				first()
-				second()
-				s.expect("two starts", tt.want, false)
-			})
-		})
+		t.Run(name, await.Bubble(func(t *testing.T) {
+			s := newTable(t, tt.latency)
+			first := await.Run(t, s.replica(0).Run)
+			advance(tt.apart)
+			second := await.Run(t, s.replica(1).Run)
+			advance(5 * time.Minute)
+			first()
+			second()
+			s.expect("two starts", tt.want, false)
+		}))
 	}
 }
 
@@ -160,9 +164,7 @@ func TestSyncByHandCarriesOutTheMark(t *testing.T) {
 		stop := await.Run(t, syncer.Run)
 		advance(150 * time.Minute)
 		s.set(func() { s.reply = answering })
-		if err := syncer.Sync(t.Context()); err != nil {
-			t.Fatalf("Sync = %v, want nil", err)
-		}
+		s.sync(syncer)
 		setups := len(s.setups)
 		advance(2 * time.Hour)
 		if more := len(s.setups) - setups; more != 0 {
@@ -185,19 +187,13 @@ func TestConcurrentSyncsShareOneSetup(t *testing.T) {
 		})
 		synctest.Wait()
 		for range 5 {
-			group.Go(func() {
-				if err := syncer.Sync(t.Context()); err != nil {
-					t.Errorf("Sync = %v, want nil", err)
-				}
-			})
+			group.Go(func() { s.sync(syncer) })
 		}
 		advance(time.Second)
 		cancel()
 		group.Wait()
 		s.expect("six concurrent syncs", 1, false)
-		if err := syncer.Sync(t.Context()); err != nil {
-			t.Errorf("later Sync = %v, want nil", err)
-		}
+		s.sync(syncer)
 		s.expect("a later sync", 2, false)
 		if !slices.Equal(s.results, []error{nil, nil}) {
 			t.Errorf("results = %v, want two without an error", s.results)
@@ -231,11 +227,7 @@ func TestRequestSync(t *testing.T) {
 		advance(time.Minute)
 		s.expect("after two more requests", 5, false)
 		var syncing sync.WaitGroup
-		syncing.Go(func() {
-			if err := syncer.Sync(t.Context()); err != nil {
-				t.Errorf("Sync = %v, want nil", err)
-			}
-		})
+		syncing.Go(func() { s.sync(syncer) })
 		advance(500 * time.Millisecond)
 		syncer.RequestSync() // the sync in flight may have posted the user already
 		advance(time.Minute)

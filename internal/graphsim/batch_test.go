@@ -142,8 +142,7 @@ func TestBatchDependencies(t *testing.T) {
 		get("good", "/users/"+u.ID), after("2", "/users/"+u.ID, "good"),
 		get("bad", "/users/nobody"), after("4", "/users/"+u.ID, "bad"), after("5", "/users/"+u.ID, "4"),
 	)
-	want := map[string]int{"good": 200, "2": 200, "bad": 404, "4": 424, "5": 424}
-	for id, status := range want {
+	for id, status := range map[string]int{"good": 200, "2": 200, "bad": 404, "4": 424, "5": 424} {
 		if got[id].Status != status {
 			t.Errorf("%s = %+v, want %d", id, got[id], status)
 		}

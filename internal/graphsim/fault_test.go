@@ -41,7 +41,6 @@ func TestRequestFaults(t *testing.T) {
 		"renewal for this user":     {graphsim.Fault{Operation: "subscription-renew", Kind: "status", User: bob.ID}, func() answer { return f.graph("PATCH", "/subscriptions/"+id, map[string]any{}) }, 503, "ServiceUnavailable", ""},
 		"creation for this user":    {graphsim.Fault{Operation: "subscription-create", Kind: "status", User: ann.ID}, func() answer { return f.graph("POST", "/subscriptions", subscription(ann, h, time.Hour)) }, 503, "ServiceUnavailable", ""},
 		"deletion for another user": {graphsim.Fault{Operation: "subscription-delete", Kind: "status", User: ann.ID}, func() answer { return f.graph("DELETE", "/subscriptions/"+f.subscribe(chris, h, time.Hour), nil) }, 204, "", ""},
-		"latency":                   {graphsim.Fault{Operation: "read", Kind: "latency", Delay: graphsim.Duration(time.Millisecond)}, read(ann), 200, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.SetFault(tt.fault)

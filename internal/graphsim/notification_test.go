@@ -20,7 +20,8 @@ func TestCalendarBlockNotifications(t *testing.T) {
 	if got := f.Stats().Notifications.Items; got != 0 {
 		t.Errorf("%d items without a calendar block, want none", got)
 	}
-	steps := []struct {
+	var event any
+	for i, step := range []struct {
 		update graphsim.AutomaticRepliesUpdate
 		want   string // kind of change
 	}{
@@ -28,9 +29,7 @@ func TestCalendarBlockNotifications(t *testing.T) {
 		{graphsim.AutomaticRepliesUpdate{ExternalReplyMessage: new("x"), CalendarBlock: true}, "updated"},
 		{graphsim.AutomaticRepliesUpdate{Status: new("disabled"), CalendarBlock: true}, "deleted"},
 		{graphsim.AutomaticRepliesUpdate{Status: new("alwaysEnabled"), CalendarBlock: true}, "created"},
-	}
-	var event any
-	for i, step := range steps {
+	} {
 		f.SetReplies(u.ID, step.update)
 		item := h.waitFor(t, i+1)[i]
 		data, _ := item["resourceData"].(map[string]any)

@@ -141,9 +141,7 @@ func TestExportVariables(t *testing.T) {
 			if err != nil || (tracing.Tracer() != noop.Tracer{}) != tt.exports {
 				t.Fatalf("OpenTracing = %v, %v, want it to create spans: %t", tracing, err, tt.exports)
 			}
-			if err := tracing.Close(t.Context()); err != nil {
-				t.Errorf("Close = %v, want nil", err)
-			}
+			must.NoError(t, tracing.Close(t.Context()))
 		})
 	}
 }
@@ -189,9 +187,7 @@ func TestExportFailuresAreCountedAndLoggedOnce(t *testing.T) {
 		span.End()
 		await.True(t, "the dropped span is counted", func() bool { return dropped() == strconv.Itoa(n) })
 	}
-	if err := tracing.Close(t.Context()); err != nil {
-		t.Errorf("Close = %v, want nil", err)
-	}
+	must.NoError(t, tracing.Close(t.Context()))
 	if n := strings.Count(out.String(), "spans can't be exported"); n != 1 {
 		t.Errorf("logged %d times, want once: %s", n, out.String())
 	}

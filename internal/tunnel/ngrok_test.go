@@ -127,21 +127,19 @@ func TestRefusals(t *testing.T) {
 		"unknown code":              {"ERR_NGROK_9999", "https://ngrok.com/docs/errors/err_ngrok_9999", false},
 		"no code":                   {"", "ngrok refused without an error code", false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				refusal := tunnel.Explain(sdkError(tt.code))
-				if text := refusal.Error(); !strings.Contains(text, tt.code) || !strings.Contains(text, tt.contains) {
-					t.Errorf("refusal = %q, want %s and %q in it", text, tt.code, tt.contains)
-				}
-				a := &account{results: []any{refusal}}
-				ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
-				defer stop()
-				err := a.ngrok().Run(ctx)
-				if ended := errors.Is(err, refusal); ended != tt.permanent || (len(a.opens) == 1) != tt.permanent {
-					t.Errorf("Run = %v after %d tries, want it to end at once: %t", err, len(a.opens), tt.permanent)
-				}
-			})
-		})
+		t.Run(name, await.Bubble(func(t *testing.T) {
+			refusal := tunnel.Explain(sdkError(tt.code))
+			if text := refusal.Error(); !strings.Contains(text, tt.code) || !strings.Contains(text, tt.contains) {
+				t.Errorf("refusal = %q, want %s and %q in it", text, tt.code, tt.contains)
+			}
+			a := &account{results: []any{refusal}}
+			ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+			defer stop()
+			err := a.ngrok().Run(ctx)
+			if ended := errors.Is(err, refusal); ended != tt.permanent || (len(a.opens) == 1) != tt.permanent {
+				t.Errorf("Run = %v after %d tries, want it to end at once: %t", err, len(a.opens), tt.permanent)
+			}
+		}))
 	}
 }
 
