@@ -54,7 +54,7 @@ const (
 	// First and longest wait after a failed sync.
 	syncFirst, syncMost = time.Second, 30 * time.Second
 	// First and longest wait after a sync without an answer of the mediator, which may still be
-	// busy; it posts all its users each time. A newer mark waits newMarkMost at most.
+	// busy; it posts all its users each time. With a newer mark, the wait is newMarkMost at most.
 	busyFirst, busyMost = setupTimeout, time.Hour
 	newMarkMost         = 5 * time.Minute
 
@@ -158,11 +158,11 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 	mark, seenAt := "", time.Time{}     // the latest mark
 	doneMark, doneAt := "", time.Time{} // of the last sync
 	failures, unanswered := 0, 0        // since then
-	var retryAt time.Time               // after a failure
+	var failedAt, retryAt time.Time     // the last failure, and the next try after it
 	for schedule.Sleep(ctx, markInterval) {
 		if pending := s.cfg.Pending(); pending != mark {
 			mark, seenAt = pending, time.Now()
-			if latest := seenAt.Add(newMarkMost); retryAt.After(latest) {
+			if latest := failedAt.Add(newMarkMost); retryAt.After(latest) {
 				retryAt = latest
 			}
 		}
@@ -184,7 +184,8 @@ func (s *Syncer) carryOutMarks(ctx context.Context) {
 					unanswered++
 					wait = schedule.Doubling(unanswered, busyFirst, busyMost)
 				}
-				retryAt = time.Now().Add(wait)
+				failedAt = time.Now()
+				retryAt = failedAt.Add(wait)
 				continue
 			}
 			s.cfg.Log.InfoContext(ctx, "sync with the mediator finished")

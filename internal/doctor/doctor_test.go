@@ -171,7 +171,7 @@ func TestMailboxAndSubscription(t *testing.T) {
 		"mailbox throttled":                    {func(f *fixture) { f.graph.read = &ooo.Throttled{After: 7 * time.Second} }, doctor.Failed, doctor.OK, "wait 7s", "try again in 7s"},
 		"PUBLIC_URL unreachable from Graph":    {func(f *fixture) { f.graph.create = ooo.ErrHandshake }, doctor.OK, doctor.Failed, "could not reach PUBLIC_URL", "firewall"},
 		"duplicate subscription":               {func(f *fixture) { f.graph.create = &ooo.Duplicate{ID: "other"} }, doctor.OK, doctor.OK, "already has one", ""},
-		"response lost":                        {func(f *fixture) { f.graph.create = ooo.ErrUnavailable }, doctor.OK, doctor.Failed, "unreachable or busy", "expires within the hour"},
+		"response lost":                        {func(f *fixture) { f.graph.create = ooo.ErrUnavailable }, doctor.OK, doctor.Failed, "unreachable or busy", "status.cloud.microsoft; if Graph did create"},
 		"deletion fails":                       {func(f *fixture) { f.graph.remove = errAny }, doctor.OK, doctor.Warning, "not deleted", "wait until it expires"},
 		"PUBLIC_URL unreachable from here too": {func(f *fixture) { f.graph.create, f.env["PUBLIC_URL"] = ooo.ErrHandshake, "http://127.0.0.1:1" }, doctor.OK, doctor.Failed, "could not reach PUBLIC_URL", "fix public URL first"},
 		"already deleted":                      {func(f *fixture) { f.graph.remove = ooo.ErrSubscriptionGone }, doctor.OK, doctor.OK, "created one", ""},

@@ -45,7 +45,7 @@ func (d *diagnosis) subscription(ctx context.Context) Result {
 	case duplicate:
 		return ok("Graph already has one for %s; use a user who is not monitored to test PUBLIC_URL again", resource)
 	case errors.Is(err, ooo.ErrUnavailable):
-		return failed(err.Error(), "try again; if Graph did create it, it expires within the hour")
+		return failed(err.Error(), tryAgain+"; if Graph did create the subscription, it expires within the hour")
 	case errors.Is(err, ooo.ErrHandshake) && d.statusOf(publicCheck) == Failed:
 		return failed(err.Error(), "fix "+publicCheck+" first")
 	case err != nil:

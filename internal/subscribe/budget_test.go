@@ -34,6 +34,25 @@ func TestWritesStayWithinShare(t *testing.T) {
 	})
 }
 
+// A refused creation takes three writes, and Graph has no subscription between the last two.
+func TestStepsInFlightPrecedeThoseThatWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fixture) {
+		const mailboxes = 100
+		f.share, f.onePerResource = 0.1, true
+		f.monitorMany(mailboxes)
+		for i := range mailboxes {
+			id := idOf(fmt.Sprint(i))
+			f.addStray(ooo.SubscriptionID(id), ooo.ResourcePath(events, id.ObjectID()))
+		}
+		stop := f.start()
+		advance(30 * time.Second)
+		stop() // within 8 s
+		if n := len(f.listed()); n != mailboxes || f.created == 0 {
+			t.Errorf("%d subscriptions after a stop, %d of them created, want %d", n, f.created, mailboxes)
+		}
+	})
+}
+
 // The mailboxes that can't be subscribed to need more than the share of the budget.
 func TestFailingCreationsLeaveBudgetForChecks(t *testing.T) {
 	withCovered(t, func(t *testing.T, f *fixture) {

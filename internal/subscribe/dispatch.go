@@ -58,8 +58,13 @@ func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
 	}
 }
 
-// pace waits until the budget admits a write. It returns false if ctx ends first.
+// pace waits until the budget admits a write. It returns false if ctx ends first. Only one step
+// waits at a time: the further writes of steps in flight would otherwise wait behind 47 others.
 func (s *Subscriber) pace(ctx context.Context) bool {
+	if s.pacing.Acquire(ctx, 1) != nil {
+		return false
+	}
+	defer s.pacing.Release(1)
 	for s.awaitWrite(ctx) == nil {
 		wait := s.cfg.Owners.Wait(ooo.SubscriptionWait)
 		if wait <= 0 {

@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"outlook-monitor/internal/mailbox"
@@ -91,6 +92,7 @@ type Subscriber struct {
 	queue    *schedule.Queue[ooo.RecordID] // by the time of the next plan
 	calls    *schedule.Queue[ooo.RecordID] // whose step calls Graph, by the time of its plan
 	writes   *rate.Limiter
+	pacing   *semaphore.Weighted      // held while a step waits to begin
 	want     atomic.Pointer[Settings] // as last read; nil: not known yet
 	inFlight sync.Map                 // the mailboxes with a step in flight, by id
 	notified sync.Map                 // the last notification of a mailbox, by id, until its time is saved
@@ -103,7 +105,7 @@ type Subscriber struct {
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
 		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](),
-		writes: rate.NewLimiter(writeRate, writeBurst), lifetime: cfg.Lifetime,
+		writes: rate.NewLimiter(writeRate, writeBurst), pacing: semaphore.NewWeighted(1), lifetime: cfg.Lifetime,
 	}
 }
 
