@@ -46,8 +46,9 @@ var mutants = []mutant{
 	{"a silently lost subscription is not created again", []edit{
 		{"internal/subscribe/sweep.go", "sub.RenewedAt.Before(c.began", "sub.RenewedAt.After(c.began"},
 	}, coverage, "Graph silently loses all subscriptions"},
-	{"an unrecorded subscription is not deleted before it is created again", []edit{
+	{"an unrecorded subscription is deleted neither by a creation nor after a sweep", []edit{
 		{"internal/subscribe/job.go", "if err := j.delete(ctx, duplicate.ID); err != nil {", "if err := error(duplicate); err != nil {"},
+		{"internal/subscribe/stray.go", "Step{Action: Delete, Reason: Unrecorded", "Step{Action: Nothing, Reason: Unrecorded"},
 	}, coverage, "kill -9 between POST subscription and save"},
 	{"a subscription that Graph does not list is created again", []edit{
 		{"internal/subscribe/plan.go", "return step(Renew, ExistenceCheck)", "return step(Create, ExistenceCheck)"},
