@@ -45,7 +45,7 @@ type Policy struct {
 // rulesVersion must be incremented when a setting of a mailbox leads to another state than
 // before under an unchanged policy, by this file or by speech.go, so that stored states are
 // decided again. A new field of Policy belongs in Tag instead.
-const rulesVersion = 3
+const rulesVersion = 2
 
 // Tag identifies the policy and the rules. A state that was decided under another tag has to
 // be decided again, so the tag of the default policy should stay as it is.

@@ -67,7 +67,8 @@ const (
 // speech collects the spoken text.
 type speech struct {
 	out    strings.Builder
-	last   rune // last character written, except combining marks and joiners
+	last   rune // last character written, except combining marks
+	joiner rune // zero-width joiner or non-joiner after last; 0: none
 	pause  pause
 	open   []element // from the outermost to the innermost
 	hidden hiddenClasses
@@ -177,6 +178,11 @@ func (s *speech) close(tag string) {
 	}
 }
 
+const (
+	zeroWidthNonJoiner = '\u200c'
+	zeroWidthJoiner    = '\u200d'
+)
+
 // say adds text.
 func (s *speech) say(text string) {
 	in := s.inner()
@@ -190,8 +196,8 @@ func (s *speech) say(text string) {
 		switch {
 		case unicode.IsSpace(r):
 			s.pause = max(s.pause, space)
-		case joins(r) && (s.pause != none || !unicode.In(s.last, unicode.L, unicode.S) || unicode.Is(unicode.Latin, s.last)):
-			// It is only typography.
+		case r == zeroWidthNonJoiner, r == zeroWidthJoiner:
+			s.joiner = r
 		case in.symbols && r <= unicode.MaxLatin1, !speakable(r):
 		default:
 			s.write(r)
@@ -199,13 +205,10 @@ func (s *speech) say(text string) {
 	}
 }
 
-// joins reports whether r is a zero-width joiner or non-joiner, as in emoji and Persian words.
-func joins(r rune) bool { return unicode.Is(unicode.Join_Control, r) }
-
 // speakable reports whether r can be spoken: it is no control or formatting character,
 // such as a soft hyphen or a direction mark, no placeholder and not for private use.
 func speakable(r rune) bool {
-	return joins(r) || r != utf8.RuneError && r != '\ufffc' &&
+	return r != utf8.RuneError && r != '\ufffc' &&
 		!unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point)
 }
 
@@ -224,22 +227,36 @@ func (s *speech) write(r rune) {
 		return
 	}
 	switch {
-	case s.last == 0, s.pause == none:
+	case s.last == 0:
+	case s.pause == none:
+		s.join(r)
 	case s.pause == paragraph && !unicode.IsPunct(s.last) && startsSentence(r):
 		s.out.WriteString(". ")
 	default:
 		s.out.WriteByte(' ')
 	}
 	s.out.WriteRune(r)
-	if !unicode.IsMark(r) && !joins(r) || s.last == 0 {
+	if !unicode.IsMark(r) || s.last == 0 {
 		s.last = r
 	}
-	s.pause = none
+	s.joiner, s.pause = 0, none
 }
 
 // startsSentence reports whether a sentence can start with r.
 func startsSentence(r rune) bool {
 	return !unicode.IsLower(r) && !unicode.IsPunct(r) || unicode.In(r, unicode.Ps, unicode.Pi) || r == '¿' || r == '¡'
+}
+
+// join writes the pending joiner or non-joiner between the last character and r if it
+// matters to speech: in emoji, and in scripts such as Persian, where letters join by
+// default. In Latin script it is only typography.
+func (s *speech) join(r rune) {
+	letters := unicode.IsLetter(s.last) && unicode.IsLetter(r)
+	switch {
+	case s.joiner == zeroWidthJoiner && !unicode.IsPunct(s.last) && !unicode.IsPunct(r),
+		s.joiner == zeroWidthNonJoiner && letters && !unicode.Is(unicode.Latin, r):
+		s.out.WriteRune(s.joiner)
+	}
 }
 
 func setOf(tags ...atom.Atom) map[atom.Atom]bool {
@@ -301,5 +318,5 @@ func joined(before []rune, next rune) bool {
 		return (len(before)-first)%2 == 1
 	}
 	skinTone := next >= 0x1f3fb && next <= 0x1f3ff
-	return unicode.IsMark(next) || skinTone || joins(next) || joins(before[len(before)-1])
+	return unicode.IsMark(next) || skinTone || next == zeroWidthJoiner || before[len(before)-1] == zeroWidthJoiner
 }
