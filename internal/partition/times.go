@@ -29,7 +29,8 @@ const (
 	deadAfterFailing = 2 * deadAfter
 
 	// orphanTime is how long a partition must be free until a replica takes it above its share: longer
-	// than one below its share may take, which is deadAfterFailing and a round. That replica then releases none to balance for keepTime, because nobody would take them.
+	// than one below its share may take, which is deadAfterFailing and a round. Whoever takes such a
+	// partition then releases none to balance for keepTime, because nobody might take them.
 	orphanTime = 10 * time.Second
 	keepTime   = time.Minute
 

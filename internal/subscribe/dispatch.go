@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"outlook-monitor/internal/ooo"
 	"outlook-monitor/internal/schedule"
 )
@@ -58,13 +60,28 @@ func (s *Subscriber) dispatch(ctx context.Context, id ooo.RecordID) {
 	}
 }
 
-// pace waits until the budget admits a write. It returns false if ctx ends first. Only one step
-// waits at a time: the further writes of steps in flight would otherwise wait behind 47 others.
-func (s *Subscriber) pace(ctx context.Context) bool {
-	if s.pacing.Acquire(ctx, 1) != nil {
-		return false
+// startCalls starts the steps that call Graph, in the order of their plans, until ctx ends and
+// those in flight have ended. Only one step waits for the budget at a time, before it begins: its
+// partition counts as busy from then on, and the further writes of steps in flight go first.
+func (s *Subscriber) startCalls(ctx, steps context.Context) error {
+	var running errgroup.Group
+	running.SetLimit(concurrency)
+	for s.calls.Wait(ctx) == nil && s.pace(ctx) {
+		for _, id := range s.calls.Take(time.Now(), 1) {
+			running.Go(func() error {
+				if ctx.Err() == nil { // it may have waited for another step to end
+					s.start(steps, id, true)
+				}
+				return nil
+			})
+		}
 	}
-	defer s.pacing.Release(1)
+	return running.Wait()
+}
+
+// pace waits until the budget admits a write and no wait of the app is running. It returns false
+// if ctx ends first.
+func (s *Subscriber) pace(ctx context.Context) bool {
 	for s.awaitWrite(ctx) == nil {
 		wait := s.cfg.Owners.Wait(ooo.SubscriptionWait)
 		if wait <= 0 {

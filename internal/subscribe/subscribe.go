@@ -33,7 +33,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"outlook-monitor/internal/mailbox"
@@ -92,7 +91,6 @@ type Subscriber struct {
 	queue    *schedule.Queue[ooo.RecordID] // by the time of the next plan
 	calls    *schedule.Queue[ooo.RecordID] // whose step calls Graph, by the time of its plan
 	writes   *rate.Limiter
-	pacing   *semaphore.Weighted      // held while a step waits to begin
 	want     atomic.Pointer[Settings] // as last read; nil: not known yet
 	inFlight sync.Map                 // the mailboxes with a step in flight, by id
 	notified sync.Map                 // the last notification of a mailbox, by id, until its time is saved
@@ -105,7 +103,7 @@ type Subscriber struct {
 func New(cfg Config) *Subscriber {
 	return &Subscriber{
 		cfg: cfg, queue: schedule.New[ooo.RecordID](), calls: schedule.New[ooo.RecordID](),
-		writes: rate.NewLimiter(writeRate, writeBurst), pacing: semaphore.NewWeighted(1), lifetime: cfg.Lifetime,
+		writes: rate.NewLimiter(writeRate, writeBurst), lifetime: cfg.Lifetime,
 	}
 }
 
@@ -122,13 +120,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, cancel) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.queue.Each(ctx, concurrency, func(id ooo.RecordID) { s.dispatch(steps, id) }) })
-	g.Go(func() error {
-		return s.calls.Each(ctx, concurrency, func(id ooo.RecordID) {
-			if s.pace(ctx) { // before it starts, because then its partition counts as busy
-				s.start(steps, id, true)
-			}
-		})
-	})
+	g.Go(func() error { return s.startCalls(ctx, steps) })
 	g.Go(func() error { return s.runSweeps(ctx) })
 	for schedule.Sleep(ctx, settingsInterval) {
 		s.refreshSettings(ctx)
