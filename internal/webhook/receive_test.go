@@ -23,6 +23,7 @@ import (
 	"outlook-monitor/internal/api"
 	"outlook-monitor/internal/must"
 	"outlook-monitor/internal/ooo"
+	"outlook-monitor/internal/programtest"
 	"outlook-monitor/internal/server"
 	"outlook-monitor/internal/webhook"
 )
@@ -281,6 +282,24 @@ func TestStoreFailure(t *testing.T) {
 			if later := answer.Header().Get("Retry-After"); (later != "") != (tt.want == 503) {
 				t.Errorf("%s: Retry-After = %q with %d, want it with 503 only", name, later, tt.want)
 			}
+		}
+	})
+}
+
+func TestStoreFailureIsLoggedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, out := programtest.Logger()
+		cfg := newConfig(newHintStore())
+		cfg.Log, cfg.LeaveHints = log, func(context.Context, ...ooo.Hint) error { return errors.New("redis unreachable") }
+		receiver := serve(cfg)
+		for minute := 1; minute <= 2; minute++ {
+			for range 3 {
+				send(receiver, webhook.NotificationPath, collection(t, changeItem(ann)))
+			}
+			if got := strings.Count(out.String(), "redis unreachable"); got != minute {
+				t.Errorf("%d lines in the log after %d minutes, want one a minute:\n%s", got, minute, out)
+			}
+			time.Sleep(time.Minute)
 		}
 	})
 }
