@@ -2,8 +2,8 @@
 // partitions has one owner, which may work on its mailboxes.
 //
 // All replicas share one table in Redis. Every 0.8 s, and when another replica has released
-// partitions, each replica writes its beat into the table and reads the rest, which decides
-// who owns what. The package promises:
+// partitions or removed a dead owner, each replica writes its beat into the table and reads the
+// rest, which decides who owns what. The package promises:
 //
 //   - Two owners never act at once. An owner starts nothing later than graceTime after
 //     it sent its last answered round, by the monotonic and the wall clock. Another replica

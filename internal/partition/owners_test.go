@@ -354,8 +354,8 @@ func TestCrash(t *testing.T) {
 				first := e.waitFor("some are taken", 4*time.Second, func() bool { return slices.ContainsFunc(owned, e.acts) })
 				free := func(p int) bool { return !e.acts(p) }
 				all := first + e.waitFor("all are taken", 4*time.Second, func() bool { return !slices.ContainsFunc(owned, free) })
-				if first < 2200*time.Millisecond || all > 3850*time.Millisecond {
-					t.Errorf("%d replicas, moment %d: taken after %v to %v, want 2.2 to 3.8 s", n, moment, first, all)
+				if first < 2200*time.Millisecond || all > 3850*time.Millisecond || all-first > 150*time.Millisecond {
+					t.Errorf("%d replicas, moment %d: taken after %v to %v, want 2.2 to 3.8 s, within 150 ms", n, moment, first, all)
 				}
 				e.waitBalanced(n - 1)
 				if beats := len(e.owners().Beats); beats != n-1 {

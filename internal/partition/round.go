@@ -70,7 +70,8 @@ func (o *Owners) expedite() {
 	o.round.nextAt = o.round.sentAt.Add(minRoundGap)
 }
 
-// Refresh requests a round, because another replica released partitions or set a wait.
+// Refresh requests a round, because another replica released partitions, removed a dead owner or
+// set a wait.
 func (o *Owners) Refresh() {
 	o.refresh.Store(true)
 	o.wakeRun()

@@ -105,6 +105,9 @@ func (o *Owners) take(ctx context.Context) {
 	for p, lease := range leases {
 		o.acquire(p, lease)
 	}
+	if len(dead) > 0 { // the other replicas may take the rest of their partitions now
+		o.cfg.Store.AnnounceTable(ctx)
+	}
 	o.cfg.Log.InfoContext(ctx, "partitions acquired", "count", len(leases), "from_dead", len(dead))
 }
 
