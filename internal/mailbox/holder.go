@@ -109,7 +109,9 @@ func (r *Registry) Drain(ctx context.Context, number int) error {
 	}
 	for {
 		p.mu.Lock()
-		p.draining = true
+		if !p.draining() {
+			p.drainedAt = time.Now()
+		}
 		ended := p.calls+p.others == 0
 		p.mu.Unlock()
 		if ended {

@@ -336,6 +336,7 @@ func TestBegin(t *testing.T) {
 			drained := make(chan error, 1)
 			go func() { drained <- f.Drain(context.Background(), annPartition) }()
 			await.True(t, "draining", func() bool { return !begins(f) })
+			refused := time.Now()
 			if f.Reader(annID).Begin() {
 				t.Error("a read begins while the partition drains")
 			}
@@ -347,6 +348,9 @@ func TestBegin(t *testing.T) {
 			end()
 			if err := <-drained; err != nil {
 				t.Errorf("Drain = %v", err)
+			}
+			if loaded, err := f.store.Load(t.Context(), annPartition); err != nil || loaded.ReadUntil.After(refused) {
+				t.Errorf("the next owner reads mailboxes due since %v, want since %v: no read has begun since (%v)", loaded.ReadUntil, refused, err)
 			}
 			if m, _ := f.Get(annID); m.Addresses[0].Spelling != ann {
 				t.Error("a wish was carried out while the partition drained")

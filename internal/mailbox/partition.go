@@ -29,7 +29,7 @@ type partition struct {
 	mu        sync.Mutex
 	loaded    bool // guarded by mu, like all fields below
 	ready     bool
-	draining  bool
+	drainedAt time.Time               // when Drain began; zero: it has not
 	entries   map[ooo.RecordID]*entry // removed records keep theirs, whose mutex a new record with the same ID needs
 	hints     map[ooo.RecordID]map[hintKey]ooo.Hint
 	stopped   map[string]time.Time // folded address -> time of the wish that ended its monitoring, for [Registry.Restore]
@@ -70,6 +70,9 @@ func (p *partition) snapshot() []*entry {
 	}
 	return slices.Collect(maps.Values(p.entries))
 }
+
+// draining reports whether no work must begin any more. The caller must hold mu.
+func (p *partition) draining() bool { return !p.drainedAt.IsZero() }
 
 // lastRead returns when a mailbox was last read successfully.
 func (e *entry) lastRead(m *ooo.Mailbox) time.Time {
@@ -118,7 +121,7 @@ func (p *partition) begin(counter *int) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.ready || p.draining || p.ctx.Err() != nil {
+	if !p.ready || p.draining() || p.ctx.Err() != nil {
 		return false
 	}
 	*counter++

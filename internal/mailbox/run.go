@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -54,7 +55,7 @@ func (r *Registry) writeReads(ctx context.Context, limit time.Duration, owned ..
 	all := map[int]store.Reads{}
 	for _, p := range owned {
 		if entries := p.snapshot(); len(entries) > 0 {
-			all[p.number] = r.readsOf(entries)
+			all[p.number] = r.readsOf(p, entries)
 		}
 	}
 	return r.cfg.Store.PutReads(ctx, all)
@@ -62,8 +63,11 @@ func (r *Registry) writeReads(ctx context.Context, limit time.Duration, owned ..
 
 // readsOf returns when mailboxes were last read: the earliest of these times for all that
 // were read within two intervals, and its own time for each of the others.
-func (r *Registry) readsOf(entries []*entry) store.Reads {
+func (r *Registry) readsOf(p *partition, entries []*entry) store.Reads {
 	now := time.Now()
+	p.mu.Lock()
+	until := cmp.Or(p.drainedAt, now)
+	p.mu.Unlock()
 	fresh := now.Add(-2*r.cfg.Interval - time.Second).UnixNano()
 	oldest := now.UnixNano()
 	except := map[ooo.RecordID]time.Time{}
@@ -74,7 +78,7 @@ func (r *Registry) readsOf(entries []*entry) store.Reads {
 			except[m.ID] = e.lastRead(m)
 		}
 	}
-	return store.Reads{At: time.Unix(0, oldest).UTC(), Written: now.UTC(), Except: except}
+	return store.Reads{At: time.Unix(0, oldest).UTC(), Until: until.UTC(), Except: except}
 }
 
 // watchClock schedules all mailboxes again when the wall clock jumps, because scheduled

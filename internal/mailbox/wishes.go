@@ -61,7 +61,7 @@ func (r *Registry) carryOut(key wishKey) error {
 		return nil
 	}
 	p.mu.Lock()
-	if !p.loaded || p.draining {
+	if !p.loaded || p.draining() {
 		p.mu.Unlock()
 		return nil
 	}

@@ -38,21 +38,24 @@ func TestReadsEveryInterval(t *testing.T) {
 	})
 }
 
-// A mailbox is read at once if it never was, or was in phase while it had no owner.
+// A mailbox is read at once if it never was, or if its previous owner may not have begun the last read.
 func TestFirstReadByOwner(t *testing.T) {
-	tests := map[string]time.Duration{"in phase later": 0, "in phase since": 13 * time.Hour} // since its owner stopped
-	runEach(t, tests, rarely, func() []*ooo.Mailbox { return []*ooo.Mailbox{away("ann"), pending("new")} }, func(f *fixture, since time.Duration) {
+	tests := map[string]time.Duration{ // from the last time in phase until its owner stopped
+		"read by its owner": time.Second, "due as its owner stopped": 50 * time.Millisecond, "in phase since": -time.Hour,
+	}
+	runEach(t, tests, rarely, func() []*ooo.Mailbox { return []*ooo.Mailbox{away("ann"), pending("new")} }, func(f *fixture, after time.Duration) {
 		time.Sleep(time.Second)
 		if n := len(f.graph.takeReads("id-new")); n != 1 {
 			f.Errorf("%d reads of the new mailbox, want one", n)
 		}
-		reads := map[int]store.Reads{ooo.RecordID(annID).Partition(): {Written: time.Now().Add(-since)}}
-		must.NoError(f, f.store.PutReads(f.Context(), reads))
-		f.graph.takeReads(annID)
+		time.Sleep(12 * time.Hour)
+		reads := f.graph.takeReads(annID)
+		until := reads[len(reads)-1].Add(after)
+		must.NoError(f, f.store.PutReads(f.Context(), map[int]store.Reads{ooo.RecordID(annID).Partition(): {Until: until}}))
 		f.registry.AcquireAll()
 		time.Sleep(time.Second)
-		if n := len(f.graph.takeReads(annID)); (n == 1) != (since > 0) {
-			f.Errorf("%d reads in the first second, want one only if it was in phase since", n)
+		if n := len(f.graph.takeReads(annID)); (n == 1) != (after < time.Second) {
+			f.Errorf("%d reads in the first second, want one only if its owner may not have begun the last one", n)
 		}
 	})
 }

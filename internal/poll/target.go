@@ -87,11 +87,14 @@ func (p *Poller) scheduleFirst(t *target, m *ooo.Mailbox, now time.Time) {
 	p.schedule(t, at)
 }
 
-// missed reports whether a mailbox was in phase after the last reads of its previous owner and
-// before it was loaded here.
+// usualLateness is by how much reads may begin late while a replica is not overloaded.
+const usualLateness = 100 * time.Millisecond
+
+// missed reports whether the previous owner of a mailbox may not have begun its last regular read:
+// the mailbox was in phase after the owner's last reads, or shortly before.
 func (p *Poller) missed(t *target) bool {
 	until := p.cfg.Registry.ReadUntil(t.id.Partition())
-	return !until.IsZero() && t.phase.Add(-p.cfg.Interval).Round(0).After(until)
+	return !until.IsZero() && t.phase.Add(-p.cfg.Interval).Round(0).After(until.Add(-usualLateness))
 }
 
 // firstInPhase returns the first time after now at which a mailbox is in phase. It follows the

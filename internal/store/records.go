@@ -20,17 +20,16 @@ type Loaded struct {
 	Records []*ooo.Mailbox
 	Damaged map[ooo.RecordID]error // records that can't be decoded
 	Saves   int64
-	// ReadUntil is when the last owner wrote its [Reads]: until then it was reading its
-	// mailboxes. Zero: not known.
+	// ReadUntil is the Until of the last owner's [Reads]; zero: not known.
 	ReadUntil time.Time
 }
 
 // Reads says when the mailboxes of a partition were last read successfully: at At, except
 // those in Except. It is saved every few seconds.
 type Reads struct {
-	At      time.Time                  `json:"at"`
-	Written time.Time                  `json:"written"`
-	Except  map[ooo.RecordID]time.Time `json:"except,omitempty"`
+	At     time.Time                  `json:"at"`
+	Until  time.Time                  `json:"written"` // until then the owner began the reads that were due
+	Except map[ooo.RecordID]time.Time `json:"except,omitempty"`
 }
 
 // Load returns the data of a partition.
@@ -44,7 +43,7 @@ func (s *Store) Load(ctx context.Context, p int) (Loaded, error) {
 	}
 	loaded := Loaded{Damaged: map[ooo.RecordID]error{}}
 	loaded.Saves, _ = strconv.ParseInt(saves.Val(), 10, 64) // 0 if it does not exist
-	loaded.ReadUntil = s.decodeReads(ctx, p, reads.Val()).Written
+	loaded.ReadUntil = s.decodeReads(ctx, p, reads.Val()).Until
 	for field, value := range records.Val() {
 		id := ooo.RecordID(field)
 		m, err := s.decodeRecord(ctx, id, value)
