@@ -185,7 +185,7 @@ func mediatorDown(ctx context.Context, d *demo) error {
 		}
 		want := []string{"no", "yes"}[i]
 		err := waitFor(ctx, "recording the change while the mediator is away", func() bool {
-			u, err := d.api.user(ctx, bob)
+			u, _, err := d.api.user(ctx, bob)
 			return err == nil && outOfOffice(u) == want
 		})
 		if err != nil {

@@ -119,12 +119,12 @@ func (c *usersListCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) er
 
 // Run prints one user.
 func (c *usersShowCmd) Run(ctx context.Context, out io.Writer, api *usersAPI) error {
-	u, err := api.user(ctx, c.Email)
+	u, body, err := api.user(ctx, c.Email)
 	if err != nil {
 		return err
 	}
 	if api.json {
-		return api.printJSON(out, u.text)
+		return api.printJSON(out, body)
 	}
 	table := newTable(out)
 	table.field("Email", u.Email)

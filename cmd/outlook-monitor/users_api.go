@@ -120,31 +120,15 @@ func (a *usersAPI) statusError(status int, email string, body []byte) error {
 	return fmt.Errorf("the service answers %d: try again, or check its log", status)
 }
 
-// user is a user, with the service's JSON, which may have more fields than this program knows.
-type user struct {
-	api.User
-	text []byte
-}
+type user = api.User
 
-// MarshalJSON implements [json.Marshaler].
-func (u user) MarshalJSON() ([]byte, error) { return u.text, nil }
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (u *user) UnmarshalJSON(text []byte) error {
-	u.text = bytes.Clone(text)
-	if json.Unmarshal(text, &u.User) != nil || u.Email == "" {
-		return errors.New("not a user")
-	}
-	return nil
-}
-
-// user returns one user.
-func (a *usersAPI) user(ctx context.Context, email string) (u user, err error) {
-	_, body, err := a.call(ctx, http.MethodGet, email, "", nil, nil)
-	if err == nil && json.Unmarshal(body, &u) != nil {
+// user returns one user, and the JSON that it is from.
+func (a *usersAPI) user(ctx context.Context, email string) (u user, body []byte, err error) {
+	_, body, err = a.call(ctx, http.MethodGet, email, "", nil, nil)
+	if err == nil && (json.Unmarshal(body, &u) != nil || u.Email == "") {
 		err = errNotService(a.base)
 	}
-	return u, err
+	return u, body, err
 }
 
 // users returns all users.

@@ -83,7 +83,7 @@ func (w *watcher) read(ctx context.Context) ([]user, error) {
 	if w.email == "" {
 		return w.api.users(ctx)
 	}
-	u, err := w.api.user(ctx, w.email)
+	u, _, err := w.api.user(ctx, w.email)
 	if _, gone := errors.AsType[*unknownUser](err); gone && w.known != nil {
 		return nil, nil
 	}
