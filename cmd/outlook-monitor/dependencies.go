@@ -21,7 +21,7 @@ func (s *service) checks() []api.Check {
 	return []api.Check{
 		{Name: "redis", Required: true, Probe: s.checkRedis},
 		{Name: "graph", Required: true, Excused: loggedIn, Probe: func(ctx context.Context) (string, error) {
-			return "", cmp.Or(s.graph.Token(ctx), s.seen.graphCalls.problem())
+			return "", cmp.Or(s.graph.Token(ctx), s.seen.graphCalls.get())
 		}},
 		{Name: "mediator", Probe: func(ctx context.Context) (string, error) { return "", s.mediator.Reach(ctx) }},
 		{Name: "public_url", Probe: s.checkPublicURL},
@@ -80,7 +80,7 @@ func (s *service) checkPublicURL(context.Context) (string, error) {
 	case s.public.tunnel && !s.public.open.Load():
 		return "", errors.New("the tunnel is not open: the log says why")
 	case url != nil:
-		return url.String(), s.seen.handshakes.problem()
+		return url.String(), s.seen.handshakes.get()
 	}
 	return "not set: no subscriptions, mailboxes are only polled", nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +21,8 @@ type observer struct {
 	metrics *telemetry.Metrics
 	meter   *ui.Meter
 
-	graphCalls callStatus
-	handshakes callStatus // of Graph with PUBLIC_URL
+	graphCalls lastError
+	handshakes lastError // of Graph with PUBLIC_URL
 
 	accepted atomic.Pointer[time.Time] // when Graph last responded to an accepted token; nil: never
 }
@@ -141,28 +140,14 @@ func (o *observer) swept(s subscribe.SweepResult) {
 	}
 }
 
-// callStatus records whether calls succeed.
-type callStatus struct {
-	mu    sync.Mutex
-	err   error     // of the last call; nil: it succeeded; guarded by mu
-	since time.Time // of the first failure in a row; guarded by mu
-}
+// lastError is the error of the last call; nil: it succeeded.
+type lastError struct{ atomic.Pointer[error] }
 
-func (s *callStatus) set(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		s.since = time.Now()
-	}
-	s.err = err
-}
+func (l *lastError) set(err error) { l.Store(&err) }
 
-// problem returns the error and since when it occurs; nil if the last call succeeded.
-func (s *callStatus) problem() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		return nil
+func (l *lastError) get() error {
+	if err := l.Load(); err != nil {
+		return *err
 	}
-	return fmt.Errorf("%w, since %s", s.err, s.since.UTC().Format(time.RFC3339))
+	return nil
 }
