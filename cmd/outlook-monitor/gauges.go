@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"outlook-monitor/internal/ooo"
@@ -10,8 +9,7 @@ import (
 	"outlook-monitor/internal/telemetry"
 )
 
-// gauges returns all gauges. Problems of Redis and the credential's expiry are read at most
-// once a minute.
+// gauges returns all gauges.
 func (s *service) gauges(ctx context.Context) telemetry.Gauges {
 	g := s.ownedGauges()
 	pool := s.store.PoolStats()
@@ -20,11 +18,11 @@ func (s *service) gauges(ctx context.Context) telemetry.Gauges {
 	g.PoolEvents = map[string]int{
 		"hit": int(pool.Hits), "miss": int(pool.Misses), "timeout": int(pool.Timeouts), "stale": int(pool.StaleConns),
 	}
-	if n, err := s.problems(ctx); err == nil {
-		g.RedisProblems = &n
+	if report, err := s.store.Inspect(ctx); err == nil {
+		g.RedisProblems = new(len(report.Findings))
 	}
 	g.Token, g.Certificates = s.graph.TokenExpires(), map[string]time.Time{}
-	if expires, err := s.credential(ctx); err == nil { // otherwise there is none, or the login logs the error
+	if expires, err := graphConfig(s.settings.Graph).CertificateExpires(); err == nil { // otherwise there is none, or the login logs the error
 		g.Credential = expires
 	}
 	for name, expires := range s.expiry {
@@ -106,22 +104,5 @@ func (s *service) countMailbox(g *telemetry.Gauges, m *ooo.Mailbox, now time.Tim
 	}
 	if m.Monitored() && m.Summary(&m.Addresses[0]).Uncovered(len(resources(s.settings)), now) {
 		*g.Uncovered++
-	}
-}
-
-// cached returns a read that reuses its last value for interval. Errors are not reused.
-func cached[T any](interval time.Duration, read func(context.Context) (T, error)) func(context.Context) (T, error) {
-	var mu sync.Mutex
-	var readAt time.Time
-	var value T
-	var err error
-	return func(ctx context.Context) (T, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if readAt.IsZero() || err != nil || time.Since(readAt) > interval {
-			value, err = read(ctx)
-			readAt = time.Now()
-		}
-		return value, err
 	}
 }

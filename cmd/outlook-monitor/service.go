@@ -64,9 +64,7 @@ type service struct {
 	poller     *poll.Poller
 	deliverer  *deliver.Deliverer
 	subscriber *subscribe.Subscriber
-	problems   func(context.Context) (int, error)       // in the setup of Redis
-	credential func(context.Context) (time.Time, error) // when it expires
-	expiry     map[string]func() time.Time              // of certificates, by use
+	expiry     map[string]func() time.Time // of certificates, by use
 
 	incoming []task // receive requests, in addition to the listeners
 	workers  []task // start once Redis is ready

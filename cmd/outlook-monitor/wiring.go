@@ -158,11 +158,6 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 	}
 	s.addTunnel(receiver)
 
-	s.problems = cached(time.Minute, func(ctx context.Context) (int, error) {
-		report, err := s.store.Inspect(ctx)
-		return len(report.Findings), err
-	})
-	s.credential = cached(time.Minute, func(context.Context) (time.Time, error) { return login.CertificateExpires() })
 	metrics.WatchGauges(s.gauges)
 
 	endpoint, _ := login.Addresses()

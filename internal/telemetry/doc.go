@@ -12,7 +12,7 @@
 //
 // Each replica reports what it owns and does, from memory; dashboards and alerts sum over
 // the replicas. So a scrape works while Redis is unreachable, which it only asks for its
-// setup, once a minute; and the sum of the owned partitions shows whether every mailbox has an
+// setup; and the sum of the owned partitions shows whether every mailbox has an
 // owner. Unknown values are absent, because an old value would look current.
 //
 // A trace covers one change, from the cause of the read to the mediator's answer. Its
