@@ -3,13 +3,12 @@ package ui
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/golang-jwt/jwt/v5"
 
 	"outlook-monitor/internal/api"
 )
@@ -30,30 +29,23 @@ func sessionKey(token string) []byte {
 	return mac.Sum(nil)
 }
 
-// newSession returns a session: its expiry in seconds since 1970, and the signature of that.
+// newSession returns a session: a JWT with nothing but its expiry.
 func (u *UI) newSession(expires time.Time) string {
-	body := binary.BigEndian.AppendUint64(nil, uint64(expires.Unix()))
-	return base64.RawURLEncoding.EncodeToString(append(body, u.sign(body)...))
-}
-
-func (u *UI) sign(body []byte) []byte {
-	mac := hmac.New(sha256.New, u.key)
-	mac.Write(body)
-	return mac.Sum(nil)
+	claims := jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)}
+	session, _ := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(u.key) // never fails for bytes
+	return session
 }
 
 // valid reports whether a session is signed with the key and has not expired.
-func (u *UI) valid(session string, now time.Time) bool {
-	raw, err := base64.RawURLEncoding.DecodeString(session)
-	if err != nil || len(raw) != 8+sha256.Size || !hmac.Equal(raw[8:], u.sign(raw[:8])) {
-		return false
-	}
-	return now.Unix() < int64(binary.BigEndian.Uint64(raw[:8]))
+func (u *UI) valid(session string) bool {
+	key := func(*jwt.Token) (any, error) { return u.key, nil }
+	_, err := jwt.Parse(session, key, jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithExpirationRequired())
+	return err == nil
 }
 
 // admitted reports whether a request shows a session or the token.
 func (u *UI) admitted(r *http.Request) bool {
-	if cookie, err := r.Cookie(sessionCookie); err == nil && u.valid(cookie.Value, time.Now()) {
+	if cookie, err := r.Cookie(sessionCookie); err == nil && u.valid(cookie.Value) {
 		return true
 	}
 	return u.cfg.Access.Admits(r)
