@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -52,9 +51,6 @@ func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 
 // Run reads the secret, now and again, until ctx ends.
 func (c *clientStates) Run(ctx context.Context) error {
-	if c.fixed.Tag() != "" {
-		return nil
-	}
 	err := c.read(ctx)
 	close(c.tried)
 	for schedule.Sleep(ctx, secretInterval(err)) {
@@ -72,8 +68,12 @@ func secretInterval(err error) time.Duration {
 	return 30 * time.Second
 }
 
-// read reads the secret, or stores one if there is none.
+// read reads the secret, or stores one if there is none. In a Redis that was emptied that is the
+// one this replica knows, so that notifications of existing subscriptions are still accepted.
 func (c *clientStates) read(ctx context.Context) error {
+	if c.fixed.Tag() != "" {
+		return nil
+	}
 	c.mu.Lock()
 	candidate := append(slices.Clone(c.known), rand.Text())[0]
 	c.mu.Unlock()
@@ -87,19 +87,4 @@ func (c *clientStates) read(ctx context.Context) error {
 		c.known = append([]string{secret}, others...)
 	}
 	return err
-}
-
-// restore stores the secret again in a Redis that came back with older data, so that
-// notifications of existing subscriptions are still accepted.
-func (c *clientStates) restore(ctx context.Context, log *slog.Logger) {
-	c.mu.Lock()
-	known := slices.Clone(c.known)
-	c.mu.Unlock()
-	if len(known) == 0 {
-		return // the secret is not in Redis, or this replica never read it
-	}
-	if err := c.store.PutSecret(ctx, clientStateSecret, known[0]); err != nil {
-		log.WarnContext(ctx, "clientState secret not restored in redis, retrying later", "err", err)
-	}
-	_ = c.read(ctx) // another replica may have replaced it meanwhile
 }

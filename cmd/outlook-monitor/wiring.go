@@ -74,9 +74,8 @@ func newService(cfg serviceConfig) (_ *service, err error) {
 		Life: life, Store: s.store, Settings: settingsDigest(settings), Fingerprint: fingerprint(settings),
 		Answered: s.seen.sinceAccepted, Ping: s.graph.Ping,
 		OnRollback: func(ctx context.Context) {
-			// Users may have been added or removed since the older data was stored.
-			keys.restore(ctx, log)
-			syncer.RequestSync()
+			_ = keys.read(ctx)   // stores the secret again; Run retries
+			syncer.RequestSync() // users may have been added or removed since the older data was stored
 		},
 		Log: log,
 	})

@@ -21,12 +21,6 @@ func (s *Store) Secret(ctx context.Context, name, fresh string) (string, error) 
 	return secret, translate(err)
 }
 
-// PutSecret stores a secret and replaces any existing one: Redis may have come back without it, and another
-// replica may have created a new one.
-func (s *Store) PutSecret(ctx context.Context, name, secret string) error {
-	return translate(s.client.Set(ctx, secretPrefix+name, secret, 0).Err())
-}
-
 // Storage stores data that replicas share by name, such as certificates.
 type Storage struct {
 	client redis.UniversalClient
