@@ -149,8 +149,8 @@ func (s *Server) DeleteUser(x string) error {
 		delete(s.byKey, strings.ToLower(a.ID))
 		delete(s.byKey, strings.ToLower(a.UserPrincipalName))
 		s.accounts = slices.DeleteFunc(s.accounts, func(b *account) bool { return b == a })
-		for _, sub := range s.live(s.byUser[a.ID]) {
-			s.drop(&sub)
+		for _, sub := range s.live(a.ID) {
+			s.drop(sub.ID)
 			s.sendLifecycle(sub, SubscriptionRemoved)
 		}
 	})

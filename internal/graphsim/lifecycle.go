@@ -33,11 +33,9 @@ func (s *Server) runClock(ctx context.Context) error {
 func (s *Server) tick(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.subscriptions = slices.DeleteFunc(s.subscriptions, func(sub *Subscription) bool { return now.Sub(sub.ends) >= expiredListedFor })
 	for _, sub := range s.subscriptions {
-		switch {
-		case now.Sub(sub.ends) >= expiredListedFor:
-			s.drop(sub)
-		case !sub.reauthorize.IsZero() && !now.Before(sub.reauthorize) && !sub.ended(now):
+		if !sub.reauthorize.IsZero() && !now.Before(sub.reauthorize) && !sub.ended(now) {
 			sub.reauthorize = time.Time{}
 			s.sendLifecycle(*sub, ReauthorizationRequired)
 		}
@@ -73,7 +71,7 @@ func (s *Server) SendLifecycle(id, event string) error {
 // subscriptionRemoved notification or silently.
 func (s *Server) RemoveSubscription(id string, silent bool) error {
 	return s.withSubscription(id, func(sub *Subscription) {
-		s.drop(sub)
+		s.drop(sub.ID)
 		if !silent {
 			s.sendLifecycle(*sub, SubscriptionRemoved)
 		}

@@ -12,7 +12,7 @@ import (
 // notifyChange notifies the subscriptions to a collection of a change of one item. The
 // caller holds mu.
 func (s *Server) notifyChange(a *account, collection, itemID, change string) {
-	for _, sub := range s.live(s.byUser[a.ID]) {
+	for _, sub := range s.live(a.ID) {
 		if sub.collection == collection && sub.changes(change) {
 			to := destination{url: sub.NotificationURL, kind: opNotification, rich: sub.IncludeResourceData}
 			s.send(a.ID, to, s.changeItem(sub, itemID, change))

@@ -12,8 +12,7 @@ type state struct {
 	accounts []*account          // in order of creation
 	byKey    map[string]*account // by object id and by UPN, in lower case
 
-	subscriptions map[string]*Subscription            // by id, including recently expired ones
-	byUser        map[string]map[string]*Subscription // the same by user id and id
+	subscriptions []*Subscription // in order of creation, including recently expired ones
 
 	faults      []Fault
 	lastFault   int        // id of the newest fault
@@ -37,14 +36,12 @@ func newState(seed uint64) state {
 		return rand.NewChaCha8(key)
 	}
 	return state{
-		byKey:         make(map[string]*account),
-		subscriptions: make(map[string]*Subscription),
-		byUser:        make(map[string]map[string]*Subscription),
-		probability:   rand.New(random(4)),
-		quotas:        newQuotas(),
-		stats:         newStatistics(),
-		waiting:       make(map[destination][]map[string]any),
-		userIDs:       random(1), subscriptionIDs: random(2), eventIDs: random(3),
+		byKey:       make(map[string]*account),
+		probability: rand.New(random(4)),
+		quotas:      newQuotas(),
+		stats:       newStatistics(),
+		waiting:     make(map[destination][]map[string]any),
+		userIDs:     random(1), subscriptionIDs: random(2), eventIDs: random(3),
 	}
 }
 

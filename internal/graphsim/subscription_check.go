@@ -31,7 +31,7 @@ func parseSubscription(body []byte) (properties, *reply) {
 
 // newSubscription checks everything that needs no handshake.
 func (s *Server) newSubscription(p properties, t target, now time.Time) (Subscription, *reply) {
-	sub := Subscription{properties: p, CreatedDateTime: now.UTC(), collection: t.collection}
+	sub := Subscription{properties: p, collection: t.collection}
 	switch {
 	case sub.ChangeType == "":
 		return sub, invalidRequest("The property 'changeType' is required.")

@@ -56,7 +56,7 @@ func (s *Server) createSubscription(c *call) *reply {
 	}
 	sub.ID = newID(s.subscriptionIDs)
 	s.applyLifeFaults(&sub, opSubscriptionCreate)
-	s.add(sub)
+	s.subscriptions = append(s.subscriptions, &sub)
 	body := s.subscriptionBody(sub)
 	body["clientState"] = orNull(sub.ClientState)
 	return respond(http.StatusCreated, body)
@@ -138,7 +138,7 @@ func (s *Server) deleteSubscription(c *call) *reply {
 	if sub == nil {
 		return noSubscription()
 	}
-	s.drop(sub)
+	s.drop(sub.ID)
 	return respond(http.StatusNoContent, nil)
 }
 
@@ -162,12 +162,12 @@ func (s *Server) getSubscription(c *call) *reply {
 
 // listSubscriptions is GET /subscriptions.
 func (s *Server) listSubscriptions(c *call) *reply {
-	listed := slices.DeleteFunc(copies(s.subscriptions), func(sub Subscription) bool {
+	listed := slices.DeleteFunc(slices.Clone(s.subscriptions), func(sub *Subscription) bool {
 		return len(s.fire(sub.UserID, omitKinds, opSubscriptionList)) > 0
 	})
 	base := s.URL() + "/v1.0/"
-	rep := page(c, base, "subscriptions", listed, func(sub Subscription) any {
-		body := s.subscriptionBody(sub)
+	rep := page(c, base, "subscriptions", listed, func(sub *Subscription) any {
+		body := s.subscriptionBody(*sub)
 		delete(body, "@odata.context")
 		return body
 	})

@@ -1,7 +1,6 @@
 package graphsim
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,8 +12,7 @@ import (
 type Subscription struct {
 	ID string `json:"id"`
 	properties
-	CreatedDateTime time.Time `json:"createdDateTime"`
-	UserID          string    `json:"userId,omitempty"` // of the user it is about
+	UserID string `json:"userId,omitempty"` // of the user it is about
 
 	collection  string
 	ends        time.Time // the expiry, or earlier because of a fault
@@ -62,11 +60,13 @@ const expiredListedFor = 2 * time.Minute
 
 // subscription returns the live subscription id, or nil.
 func (s *state) subscription(id string) *Subscription {
-	sub := s.subscriptions[strings.ToLower(id)]
-	if sub == nil || sub.ended(time.Now()) {
-		return nil
+	now := time.Now()
+	for _, sub := range s.subscriptions {
+		if strings.EqualFold(sub.ID, id) && !sub.ended(now) {
+			return sub
+		}
 	}
-	return sub
+	return nil
 }
 
 // withSubscription calls act, with mu held, for the live subscription id.
@@ -82,39 +82,25 @@ func (s *Server) withSubscription(id string, act func(*Subscription)) error {
 }
 
 // drop deletes a subscription.
-func (s *state) drop(sub *Subscription) {
-	delete(s.subscriptions, sub.ID)
-	delete(s.byUser[sub.UserID], sub.ID)
-	if len(s.byUser[sub.UserID]) == 0 {
-		delete(s.byUser, sub.UserID)
-	}
-}
-
-// add stores a subscription.
-func (s *state) add(sub Subscription) {
-	s.subscriptions[sub.ID] = &sub
-	if s.byUser[sub.UserID] == nil {
-		s.byUser[sub.UserID] = make(map[string]*Subscription)
-	}
-	s.byUser[sub.UserID][sub.ID] = &sub
+func (s *state) drop(id string) {
+	s.subscriptions = slices.DeleteFunc(s.subscriptions, func(sub *Subscription) bool { return sub.ID == id })
 }
 
 // mayAdd refuses a subscription if its combination exists or the limit is reached.
 func (s *state) mayAdd(sub *Subscription) *reply {
-	now := time.Now()
-	for _, other := range s.byUser[sub.UserID] {
-		if other.combination() == sub.combination() && !other.ended(now) {
+	limit, toUsers := subscriptionsPerMailbox, sub.collection == collectionUsers
+	if toUsers {
+		limit = subscriptionsToUsers
+	}
+	count, now := 0, time.Now()
+	for _, other := range s.subscriptions {
+		sameUser := other.UserID == sub.UserID
+		switch {
+		case other.ended(now):
+		case sameUser && other.combination() == sub.combination():
 			return fail(http.StatusConflict, "Conflict",
 				fmt.Sprintf("Subscription Id <%s> already exists for the requested combination", other.ID))
-		}
-	}
-	limit, among := subscriptionsPerMailbox, s.byUser[sub.UserID]
-	if sub.collection == collectionUsers {
-		limit, among = subscriptionsToUsers, s.subscriptions
-	}
-	count := 0
-	for _, other := range among {
-		if (other.collection == collectionUsers) == (sub.collection == collectionUsers) && !other.ended(now) {
+		case (other.collection == collectionUsers) == toUsers && (sameUser || toUsers):
 			count++
 		}
 	}
@@ -124,21 +110,15 @@ func (s *state) mayAdd(sub *Subscription) *reply {
 	return nil
 }
 
-// live returns copies of the subscriptions that have not expired, oldest first.
-func (s *state) live(among map[string]*Subscription) []Subscription {
+// live returns copies of the live subscriptions to a user, or to all if userID is empty,
+// oldest first.
+func (s *state) live(userID string) (all []Subscription) {
 	now := time.Now()
-	return slices.DeleteFunc(copies(among), func(sub Subscription) bool { return sub.ended(now) })
-}
-
-// copies returns copies of subscriptions, oldest first.
-func copies(subs map[string]*Subscription) []Subscription {
-	all := make([]Subscription, 0, len(subs))
-	for _, sub := range subs {
-		all = append(all, *sub)
+	for _, sub := range s.subscriptions {
+		if (userID == "" || sub.UserID == userID) && !sub.ended(now) {
+			all = append(all, *sub)
+		}
 	}
-	slices.SortFunc(all, func(a, b Subscription) int {
-		return cmp.Or(a.CreatedDateTime.Compare(b.CreatedDateTime), strings.Compare(a.ID, b.ID))
-	})
 	return all
 }
 
@@ -146,5 +126,5 @@ func copies(subs map[string]*Subscription) []Subscription {
 func (s *Server) Subscriptions() []Subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.live(s.subscriptions)
+	return append([]Subscription{}, s.live("")...) // never nil
 }
