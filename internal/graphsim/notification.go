@@ -82,18 +82,18 @@ func (s *Server) send(userID string, to destination, item map[string]any) {
 			s.stats.Notifications.Dropped++
 			return
 		case "double":
-			s.enqueue(to, item)
+			s.enqueue(s.outbox, to, item)
 		case "delay":
-			s.hold(to, item, time.Duration(f.Delay), false)
+			s.delay(to, item, time.Duration(f.Delay))
 			return
 		case "reorder":
-			s.hold(to, item, reorderWait, true)
+			s.delay(to, item, reorderWait)
 			return
 		case "forge":
 			forged := maps.Clone(item)
 			forged["clientState"] = "forged-" + requestID()
-			s.enqueue(to, forged)
+			s.enqueue(s.outbox, to, forged)
 		}
 	}
-	s.enqueue(to, item)
+	s.enqueue(s.outbox, to, item)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -21,7 +22,7 @@ const (
 	maxPosts        = 64 // POSTs in flight
 
 	batchWait    = 5 * time.Millisecond   // for more items to share a POST
-	reorderWait  = 500 * time.Millisecond // for another item to overtake
+	reorderWait  = 500 * time.Millisecond // for later items to overtake
 	maxAttempts  = 10                     // then a POST is dropped
 	maxRetryWait = time.Minute
 )
@@ -34,13 +35,6 @@ type destination struct {
 	url  string
 	kind string // opNotification or opLifecycle
 	rich bool   // with resource data
-}
-
-// heldItem is an item that a fault holds back.
-type heldItem struct {
-	to       destination
-	item     map[string]any
-	overtake bool
 }
 
 // newClient returns the client for notification URLs, which trusts the authority too.
@@ -62,43 +56,26 @@ func newClient(ca *authority) *http.Client {
 	}
 }
 
-// enqueue adds an item for runOutbox, followed by the held items that it overtakes. The caller
-// holds mu, as for hold, release and queue.
-func (s *Server) enqueue(to destination, item map[string]any) {
-	s.queue(to, item)
-	s.release(func(h *heldItem) bool { return h.overtake && h.to == to })
-}
+// outbox holds the items that wait for runOutbox.
+type outbox map[destination][]map[string]any
 
-// hold enqueues an item after d or, if overtake is true, earlier after the next item to
-// its destination.
-func (s *Server) hold(to destination, item map[string]any, d time.Duration, overtake bool) {
-	h := &heldItem{to, item, overtake}
-	s.held = append(s.held, h)
-	time.AfterFunc(d, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.release(func(other *heldItem) bool { return other == h })
-	})
-}
-
-// release enqueues the held items that are due.
-func (s *Server) release(due func(*heldItem) bool) {
-	s.held = slices.DeleteFunc(s.held, func(h *heldItem) bool {
-		if !due(h) {
-			return false
-		}
-		s.queue(h.to, h.item)
-		return true
-	})
-}
-
-// queue adds one item.
-func (s *Server) queue(to destination, item map[string]any) {
-	s.waiting[to] = append(s.waiting[to], item)
+// enqueue adds an item to an outbox. The caller holds mu, as for delay.
+func (s *Server) enqueue(box outbox, to destination, item map[string]any) {
+	box[to] = append(box[to], item)
 	select {
 	case s.wake <- struct{}{}:
 	default: // a wake-up is already pending
 	}
+}
+
+// delay enqueues an item after d, unless a reset replaces the outbox before.
+func (s *Server) delay(to destination, item map[string]any, d time.Duration) {
+	box := s.outbox
+	time.AfterFunc(d, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.enqueue(box, to, item)
+	})
 }
 
 // runOutbox delivers notifications in batches until ctx ends. It returns once nothing is in flight.
@@ -116,8 +93,8 @@ func (s *Server) runOutbox(ctx context.Context) error {
 			return nil
 		}
 		s.mu.Lock()
-		waiting := s.waiting
-		s.waiting = make(map[destination][]map[string]any)
+		waiting := maps.Clone(s.outbox)
+		clear(s.outbox)
 		s.mu.Unlock()
 		for to, items := range waiting {
 			for part := range slices.Chunk(items, maxItemsPerPost) {

@@ -21,8 +21,7 @@ type state struct {
 	quotas map[string]*quota // by operation
 	stats  *statistics
 
-	waiting map[destination][]map[string]any // items for runOutbox
-	held    []*heldItem
+	outbox outbox
 
 	userIDs, subscriptionIDs, eventIDs *rand.ChaCha8
 }
@@ -40,7 +39,7 @@ func newState(seed uint64) state {
 		probability: rand.New(random(4)),
 		quotas:      newQuotas(),
 		stats:       newStatistics(),
-		waiting:     make(map[destination][]map[string]any),
+		outbox:      make(outbox),
 		userIDs:     random(1), subscriptionIDs: random(2), eventIDs: random(3),
 	}
 }
