@@ -10,10 +10,10 @@ import (
 
 // Errors of the control API and of the methods of Server.
 var (
-	ErrUnknownUser         = errors.New("no such user")
-	ErrUnknownSubscription = errors.New("no such subscription")
-	ErrExists              = errors.New("exists already")
-	ErrInvalid             = errors.New("invalid")
+	errNotFound    = errors.New("no such") // followed by what was not found
+	errExists      = errors.New("exists already")
+	errUnreachable = errors.New("no answer from the notification URL")
+	ErrInvalid     = errors.New("invalid")
 )
 
 // User is a person in the directory, with a mailbox.
@@ -57,7 +57,7 @@ func (s *state) account(x string) (*account, error) {
 	}
 	hits := s.match(func(u User) bool { return strings.EqualFold(u.Mail, x) })
 	if len(hits) != 1 {
-		return nil, fmt.Errorf("%w: %s", ErrUnknownUser, x)
+		return nil, fmt.Errorf("%w user: %s", errNotFound, x)
 	}
 	return hits[0], nil
 }
@@ -95,7 +95,7 @@ func (s *Server) AddUser(u User) (User, error) {
 		}
 	}
 	if s.find(u.ID) != nil || s.find(u.UserPrincipalName) != nil {
-		return User{}, fmt.Errorf("%w: %s", ErrExists, u.UserPrincipalName)
+		return User{}, fmt.Errorf("%w: %s", errExists, u.UserPrincipalName)
 	}
 	a := &account{User: u, quota: newMailboxQuota(), setting: AutomaticReplies{Status: "disabled", ExternalAudience: "all"}}
 	s.byKey[strings.ToLower(u.ID)], s.byKey[strings.ToLower(u.UserPrincipalName)] = a, a

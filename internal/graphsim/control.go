@@ -67,7 +67,7 @@ func (s *Server) controlHandler() http.Handler {
 	})
 
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeControl(w, nil, fmt.Errorf("%w: %s %s", errNoRoute, r.Method, r.URL.Path))
+		writeControl(w, nil, fmt.Errorf("%w path or method: %s %s", errNotFound, r.Method, r.URL.Path))
 	})
 	return mux
 }
@@ -88,22 +88,13 @@ func handleJSON[T any](mux *http.ServeMux, pattern string, act func(r *http.Requ
 	})
 }
 
-var (
-	errNoRoute      = errors.New("no such path or method")
-	errUnknownFault = errors.New("no such fault")
-	errUnreachable  = errors.New("no answer from the notification URL")
-)
-
 // controlStatuses maps errors to statuses. The first match wins.
 var controlStatuses = []struct {
 	err    error
 	status int
 }{
-	{errNoRoute, http.StatusNotFound},
-	{ErrUnknownUser, http.StatusNotFound},
-	{ErrUnknownSubscription, http.StatusNotFound},
-	{errUnknownFault, http.StatusNotFound},
-	{ErrExists, http.StatusConflict},
+	{errNotFound, http.StatusNotFound},
+	{errExists, http.StatusConflict},
 	{ErrInvalid, http.StatusBadRequest},
 	{errUnreachable, http.StatusBadGateway},
 }

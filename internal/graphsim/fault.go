@@ -177,7 +177,7 @@ func (s *Server) ClearFault(id string) error {
 	before := len(s.faults)
 	s.faults = slices.DeleteFunc(s.faults, func(f Fault) bool { return f.ID == id })
 	if len(s.faults) == before {
-		return fmt.Errorf("%w: %s", errUnknownFault, id)
+		return fmt.Errorf("%w fault: %s", errNotFound, id)
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func (s *Server) withSubscription(id string, act func(*Subscription)) error {
 	defer s.mu.Unlock()
 	sub := s.subscription(id)
 	if sub == nil {
-		return fmt.Errorf("%w: %s", ErrUnknownSubscription, id)
+		return fmt.Errorf("%w subscription: %s", errNotFound, id)
 	}
 	act(sub)
 	return nil
