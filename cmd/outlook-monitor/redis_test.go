@@ -59,7 +59,7 @@ func TestRedisFindingsAreReported(t *testing.T) {
 }
 
 func TestRedisTooOld(t *testing.T) {
-	tb := newTestbed(t, redistest.Start(t).FakeVersion("6.0.16"), graphsim.Config{Seed: 35})
+	tb := newTestbed(t, redistest.FakeVersion(t, "6.0.16"), graphsim.Config{Seed: 35})
 	_, output := tb.run(1, "", "serve")
 	if want := "outlook-monitor: Redis is version 6.0.16: outlook-monitor needs Redis 6.2 or later, or Valkey"; !strings.Contains(output, want) {
 		t.Errorf("output = %s, want %q in it", output, want)

@@ -91,7 +91,7 @@ var libraries = []struct {
 	{"github.com/microsoft/kiota", []string{"internal/graph"}},
 	{"github.com/Azure", []string{"internal/graph"}},
 	{"github.com/redis/", []string{"internal/store", "internal/redistest"}},
-	{"github.com/alicebob/miniredis", []string{"internal/store"}},
+	{"github.com/alicebob/miniredis", []string{"internal/store", "internal/redistest"}},
 	{"github.com/gin-", handlers},
 	{"go.opentelemetry.io/contrib/instrumentation/github.com/gin-gonic", handlers},
 	{"github.com/alecthomas/kong", []string{"internal/config", "cmd/outlook-monitor", "cmd/graphsim"}},

@@ -78,15 +78,18 @@ func TestInspectWithoutPermission(t *testing.T) {
 }
 
 func TestInspectVersions(t *testing.T) {
-	server := redistest.Start(t)
 	for version, tooOld := range map[string]bool{
 		"6.0.20": true, "5.0.14": true, "2.8": true, "6": true, "6.1.99": true,
 		"6.2": false, "6.2.0": false, "7.0.15": false, "10.0.1": false, "255.x": false,
 	} {
-		_, err := open(t, server.FakeVersion(version)).Inspect(t.Context())
-		if errors.Is(err, store.ErrTooOld) != tooOld {
-			t.Errorf("Inspect of %s = %v, want ErrTooOld %t", version, err, tooOld)
+		got, err := open(t, redistest.FakeVersion(t, version)).Inspect(t.Context())
+		if errors.Is(err, store.ErrTooOld) != tooOld || got.Server != "Redis "+version {
+			t.Errorf("Inspect of %s = %q, %v, want ErrTooOld %t", version, got.Server, err, tooOld)
 		}
+	}
+	const valkey = "7.2.4\r\nserver_name:valkey\r\nvalkey_version:10.10.10-rc1"
+	if got, err := open(t, redistest.FakeVersion(t, valkey)).Inspect(t.Context()); got.Server != "Valkey 10.10.10-rc1" || err != nil {
+		t.Errorf("Inspect of a Valkey = %q, %v, want its own version", got.Server, err)
 	}
 }
 
