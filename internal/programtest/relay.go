@@ -2,6 +2,7 @@ package programtest
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -83,13 +84,8 @@ func (r *Relay) dial() net.Conn {
 	return nil
 }
 
-// forward copies until either side fails. Unlike io.Copy, its buffer holds a long request.
+// forward copies until either side fails, through a buffer that holds a long request.
 func forward(to, from net.Conn) {
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		if _, failed := to.Write(buffer[:n]); failed != nil || err != nil {
-			return
-		}
-	}
+	// Without the wrappers TCP connections would copy with their own, shorter buffer.
+	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 64<<10))
 }
