@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -104,13 +103,11 @@ func newDemo(out io.Writer, log *slog.Logger) (*demo, error) {
 		return nil, err
 	}
 	d.mediator.Add(demoUsers...)
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(d.sim.CAPEM())
 	settings, err := d.settings()
 	if err != nil {
 		return nil, err
 	}
-	d.service, err = newService(serviceConfig{settings: settings, log: log, level: new(slog.LevelVar), listener: ln, roots: roots})
+	d.service, err = newService(serviceConfig{settings: settings, log: log, level: new(slog.LevelVar), listener: ln, roots: d.sim.Roots()})
 	return d, err
 }
 

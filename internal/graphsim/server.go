@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -217,6 +218,13 @@ func (s *Server) ControlURL() string { return "http://" + s.controlListener.Addr
 
 // CAPEM returns the PEM certificate of the server's authority.
 func (s *Server) CAPEM() []byte { return s.authority.certificatePEM() }
+
+// Roots returns a pool with the certificate of the server's authority.
+func (s *Server) Roots() *x509.CertPool {
+	roots := x509.NewCertPool()
+	roots.AddCert(s.authority.certificate)
+	return roots
+}
 
 // TenantID returns the tenant id.
 func (s *Server) TenantID() string { return s.cfg.TenantID }

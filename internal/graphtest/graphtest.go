@@ -2,7 +2,6 @@
 package graphtest
 
 import (
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -35,13 +34,6 @@ func Start(t testing.TB, cfg graphsim.Config) Graph {
 func (g Graph) Must(err error) {
 	g.T.Helper()
 	must.NoError(g.T, err)
-}
-
-// Roots returns the certificate authority to trust.
-func (g Graph) Roots() *x509.CertPool {
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(g.CAPEM())
-	return roots
 }
 
 // AddUser adds a user.
