@@ -75,11 +75,11 @@ func (s *service) addTunnel(receiver *webhook.Receiver) {
 			},
 			OnChange: s.public.set, Log: s.log,
 		}
-		s.incoming = append(s.incoming, ngrok.Run)
+		s.workers = append(s.workers, ngrok.Run)
 	case config.AgentTunnel:
 		l.Handler = tunnel.Fence(l.Handler, exposed)
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		agent := &tunnel.Agent{API: t.AgentURL.Reveal(), Port: port, OnChange: s.public.set, Log: s.log}
-		s.incoming = append(s.incoming, agent.Run)
+		s.workers = append(s.workers, agent.Run)
 	}
 }

@@ -66,10 +66,9 @@ type service struct {
 	subscriber *subscribe.Subscriber
 	expiry     map[string]func() time.Time // of certificates, by use
 
-	incoming []task // receive requests, in addition to the listeners
-	workers  []task // start once Redis is ready
-	base     []task // needed by all others: start first, stop last
-	closers  []func() error
+	workers []task // start once Redis is ready
+	base    []task // needed by all others: start first, stop last
+	closers []func() error
 }
 
 // Run serves until ctx ends, and returns once everything in flight is finished and all
@@ -99,9 +98,6 @@ func (s *service) Run(ctx context.Context) error {
 			<-starting.Done()
 			return server.Serve(working, l, s.log)
 		})
-	}
-	for _, run := range s.incoming {
-		work.Go(func() error { return run(working) })
 	}
 	work.Go(func() error { return s.work(working, ready) })
 	err := work.Wait()
