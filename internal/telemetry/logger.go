@@ -4,6 +4,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+
+	"github.com/mattn/go-isatty"
 )
 
 // NewLogger returns a logger that writes to w. The level may be a [slog.LevelVar]. The
@@ -19,9 +21,5 @@ func NewLogger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 // IsTerminal reports whether w writes to a terminal.
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	stat, err := f.Stat()
-	return err == nil && stat.Mode()&os.ModeCharDevice != 0
+	return ok && isatty.IsTerminal(f.Fd())
 }

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"time"
@@ -15,11 +16,8 @@ const (
 
 // thisReplica describes this process to the others.
 func thisReplica(life, version string) ooo.Replica {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown host"
-	}
-	return ooo.Replica{ID: life, Host: host, Version: version, Since: time.Now().UTC().Truncate(time.Second)}
+	host, _ := os.Hostname()
+	return ooo.Replica{ID: life, Host: cmp.Or(host, "unknown host"), Version: version, Since: time.Now().UTC().Truncate(time.Second)}
 }
 
 // Run reports every 10 s what this process did since the last report, until ctx ends. All
