@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"outlook-monitor/internal/config"
@@ -18,17 +18,15 @@ import (
 type clientStates struct {
 	fixed ooo.ClientStateKeys // from the settings; Redis is not used then
 	store *store.Store
-	tried chan struct{} // closed once a read ended
-
-	mu    sync.Mutex
-	known []string // newest first; guarded by mu
-	err   error    // of the last read; guarded by mu
+	known atomic.Pointer[[]string] // those read from Redis, newest first; never changed in place
 }
 
 const clientStateSecret = "client-state"
 
 func newClientStates(settings []config.Secret, store *store.Store) *clientStates {
-	return &clientStates{fixed: ooo.NewClientStateKeys(reveal(settings)...), store: store, tried: make(chan struct{})}
+	c := &clientStates{fixed: ooo.NewClientStateKeys(reveal(settings)...), store: store}
+	c.known.Store(new([]string))
+	return c
 }
 
 // keys returns the secrets; the first is for new subscriptions.
@@ -36,36 +34,26 @@ func (c *clientStates) keys(ctx context.Context) (ooo.ClientStateKeys, error) {
 	if c.fixed.Tag() != "" {
 		return c.fixed, nil
 	}
-	select {
-	case <-c.tried:
-	case <-ctx.Done():
-		return ooo.ClientStateKeys{}, ctx.Err()
+	if len(*c.known.Load()) == 0 {
+		if err := c.read(ctx); err != nil {
+			return ooo.ClientStateKeys{}, err
+		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.known) == 0 {
-		return ooo.ClientStateKeys{}, c.err
-	}
-	return ooo.NewClientStateKeys(c.known...), nil
+	return ooo.NewClientStateKeys(*c.known.Load()...), nil
 }
 
-// Run reads the secret, now and again, until ctx ends.
+// Run reads the secret, now and again, until ctx ends: a Redis that was emptied may have a
+// different one.
 func (c *clientStates) Run(ctx context.Context) error {
-	err := c.read(ctx)
-	close(c.tried)
-	for schedule.Sleep(ctx, secretInterval(err)) {
-		err = c.read(ctx)
+	for {
+		interval := 30 * time.Second
+		if c.read(ctx) != nil {
+			interval = time.Second
+		}
+		if !schedule.Sleep(ctx, interval) {
+			return nil
+		}
 	}
-	return nil
-}
-
-// secretInterval is how long after a read the secret is read again: a Redis that was emptied may
-// have a different one.
-func secretInterval(err error) time.Duration {
-	if err != nil {
-		return time.Second
-	}
-	return 30 * time.Second
 }
 
 // read reads the secret, or stores one if there is none. In a Redis that was emptied that is the
@@ -74,17 +62,14 @@ func (c *clientStates) read(ctx context.Context) error {
 	if c.fixed.Tag() != "" {
 		return nil
 	}
-	c.mu.Lock()
-	candidate := append(slices.Clone(c.known), rand.Text())[0]
-	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	secret, err := c.store.Secret(ctx, clientStateSecret, candidate)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err = err; err == nil {
-		others := slices.DeleteFunc(c.known, func(k string) bool { return k == secret })
-		c.known = append([]string{secret}, others...)
+	known := *c.known.Load()
+	secret, err := c.store.Secret(ctx, clientStateSecret, append(slices.Clone(known), rand.Text())[0])
+	if err != nil {
+		return err
 	}
-	return err
+	others := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return k == secret })
+	c.known.Store(new(append([]string{secret}, others...)))
+	return nil
 }
