@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -123,11 +122,8 @@ func TestGuideFaults(t *testing.T) {
 // TestGuideExample runs example.py with a newly built graphsim.
 func TestGuideExample(t *testing.T) {
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "graphsim"), ".")
-	build.Env = programtest.BuildEnv()
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
+	_, err := programtest.Build(dir, "graphsim")
+	must.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), "python3", "example.py")
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "TMPDIR="+dir)
 	output, err := cmd.CombinedOutput()

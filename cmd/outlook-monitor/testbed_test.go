@@ -28,7 +28,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return programtest.Build(dir)
+	return programtest.Build(dir, "outlook-monitor")
 })
 
 func TestMain(m *testing.M) {

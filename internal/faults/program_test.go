@@ -44,7 +44,7 @@ func buildWith(name string, edits ...edit) program {
 		if err != nil {
 			return "", err
 		}
-		return programtest.Build(dir, args...)
+		return programtest.Build(dir, "outlook-monitor", args...)
 	})
 }
 

@@ -1,4 +1,4 @@
-// Package programtest builds outlook-monitor, runs programs as child processes of tests, and
+// Package programtest builds the commands, runs programs as child processes of tests, and
 // serves, relays and sends what tests and programs exchange over the network.
 package programtest
 
@@ -17,15 +17,14 @@ import (
 	"outlook-monitor/internal/must"
 )
 
-// Build compiles outlook-monitor into dir, passes flags to go build, and returns the
-// executable's path. The race detector is on if it is in this process.
-func Build(dir string, flags ...string) (string, error) {
-	path := filepath.Join(dir, "outlook-monitor")
+// Build compiles a command, such as outlook-monitor, into dir, passes flags to go build, and
+// returns the executable's path.
+func Build(dir, command string, flags ...string) (string, error) {
+	path := filepath.Join(dir, command)
 	args := append([]string{"build", "-buildvcs=false", "-o", path}, flags...)
-	if raceDetector() {
-		args = append(args, "-race")
-	}
-	if out, err := exec.Command("go", append(args, "outlook-monitor/cmd/outlook-monitor")...).CombinedOutput(); err != nil {
+	build := exec.Command("go", append(args, "outlook-monitor/cmd/"+command)...)
+	build.Env = BuildEnv()
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
 	}
 	return path, nil
@@ -35,7 +34,8 @@ func Build(dir string, flags ...string) (string, error) {
 // detector is on if it is in this process, so that no library is compiled a second time.
 func BuildEnv() []string {
 	env := os.Environ()
-	if raceDetector() {
+	race := debug.BuildSetting{Key: "-race", Value: "true"}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, race) {
 		env = append(env, "GOFLAGS="+os.Getenv("GOFLAGS")+" -race")
 	}
 	return env
@@ -48,12 +48,6 @@ func EnvInt(variable string, fallback int) int {
 		return fallback
 	}
 	return n
-}
-
-// raceDetector reports whether the race detector is on in this process.
-func raceDetector() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // These ports are below the ephemeral range, so that no client takes a program's port before
