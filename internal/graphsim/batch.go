@@ -37,15 +37,10 @@ func (i batchItem) header(name string) string {
 
 // batchAnswer is the answer to a batchItem.
 type batchAnswer struct {
-	ID      string       `json:"id"`
-	Status  int          `json:"status"`
-	Headers batchHeaders `json:"headers"`
-	Body    any          `json:"body,omitempty"`
-}
-
-type batchHeaders struct {
-	ContentType string `json:"Content-Type"`
-	RetryAfter  string `json:"Retry-After,omitempty"`
+	ID      string            `json:"id"`
+	Status  int               `json:"status"`
+	Headers map[string]string `json:"headers"`
+	Body    any               `json:"body,omitempty"`
 }
 
 // batch is POST /$batch. A request runs once the requests it depends on are answered.
@@ -124,9 +119,9 @@ func (s *Server) runBatch(c *call, items []batchItem, statuses map[string]int) [
 			if !slices.ContainsFunc(item.DependsOn, func(id string) bool { return statuses[id] >= 300 }) {
 				rep = s.doItem(c, item)
 			}
-			headers := batchHeaders{ContentType: "application/json"}
+			headers := map[string]string{"Content-Type": "application/json"}
 			if rep.retryAfter > 0 {
-				headers.RetryAfter = seconds(rep.retryAfter)
+				headers["Retry-After"] = seconds(rep.retryAfter)
 			}
 			answers[i] = batchAnswer{item.ID, rep.status, headers, rep.content(requestID(), c.header("Client-Request-Id"))}
 			return nil
