@@ -3,7 +3,6 @@ package redistest
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"outlook-monitor/internal/await"
 )
@@ -40,14 +39,6 @@ func StartCluster(t testing.TB, options ...string) *Cluster {
 		return true
 	})
 	return c
-}
-
-// AddToken lets user log in with a token until it expires. Expiry does not close
-// connections.
-func (c *Cluster) AddToken(user, token string, life time.Duration) {
-	for _, m := range c.Masters {
-		m.addToken(user, token, life)
-	}
 }
 
 // URL returns the URL of the cluster for go-redis.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +22,6 @@ type Entra struct {
 	server *Server
 	addr   string
 	tokens sync.Map // time of expiry by token
-	denied atomic.Bool
 }
 
 // StartEntra starts a server without any token.
@@ -44,20 +42,14 @@ func (e *Entra) URL() string { return "rediss://" + e.addr }
 
 // AddToken lets user log in with a token until it expires.
 func (e *Entra) AddToken(user, token string, life time.Duration) {
-	if e.denied.Load() {
-		return
-	}
 	e.tokens.Store(token, time.Now().Add(life))
 	time.AfterFunc(life, func() { e.tokens.Delete(token) })
-	e.server.addToken(user, token, life)
+	e.server.AddToken(user, token, life)
 }
 
-// DenyAccess refuses all further tokens, as if all access policies were removed.
-func (e *Entra) DenyAccess(denied bool) { e.denied.Store(denied) }
-
-// addToken makes a token a password of user until it expires. Expiry does not close
+// AddToken lets user log in with a token until it expires. Expiry does not close
 // connections.
-func (s *Server) addToken(user, token string, life time.Duration) {
+func (s *Server) AddToken(user, token string, life time.Duration) {
 	if _, err := s.try("ACL", "SETUSER", user, "on", ">"+token, "+@all", "~om:*", "&om:*"); err != nil {
 		s.t.Errorf("add a token: %v", err)
 	}
