@@ -203,7 +203,6 @@ func (tb *testbed) requireToken(token string) {
 // stopMonitoring makes the mediator remove an address and stop its monitoring.
 func (tb *testbed) stopMonitoring(address string) {
 	tb.t.Helper()
-	tb.mediator.Remove(address)
 	if status, err := tb.mediator.Monitor(tb.t.Context(), address, false); status != http.StatusOK || err != nil {
 		tb.t.Fatalf("POST /monitor to stop %s = %d, %v, want 200", address, status, err)
 	}

@@ -159,9 +159,7 @@ func (s *Server) Restart() {
 func (s *Server) RestartEmpty() {
 	s.t.Helper()
 	s.Kill()
-	for _, data := range []string{"appendonlydir", "dump.rdb"} {
-		must.NoError(s.t, os.RemoveAll(s.file(data)))
-	}
+	must.NoError(s.t, os.RemoveAll(s.file("appendonlydir")))
 	s.Restart()
 }
 
