@@ -12,27 +12,22 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"strings"
 )
 
-var errCertificate = errors.New("encryptionCertificate is not a base64 encoded X.509 certificate with an RSA key of 2048 to 4096 bits")
-
-// encryptionKey parses an encryptionCertificate.
-func encryptionKey(certificate string) (*rsa.PublicKey, *x509.Certificate, error) {
+// encryptionKey parses an encryptionCertificate: base64 of an X.509 certificate with an RSA
+// key of 2048 to 4096 bits. It returns false for anything else.
+func encryptionKey(certificate string) (key *rsa.PublicKey, der []byte, ok bool) {
 	der, err := base64.StdEncoding.DecodeString(certificate)
 	if err != nil {
-		return nil, nil, errCertificate
+		return nil, nil, false
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, nil, errCertificate
+		return nil, nil, false
 	}
-	key, ok := cert.PublicKey.(*rsa.PublicKey)
-	if !ok || key.N.BitLen() < 2048 || key.N.BitLen() > 4096 {
-		return nil, nil, errCertificate
-	}
-	return key, cert, nil
+	key, ok = cert.PublicKey.(*rsa.PublicKey)
+	return key, der, ok && key.N.BitLen() >= 2048 && key.N.BitLen() <= 4096
 }
 
 // checkResourceData checks the conditions for notifications with resource data.
@@ -45,8 +40,8 @@ func checkResourceData(t target, certificate, id string) *reply {
 	case id == "":
 		return invalidRequest("The property 'encryptionCertificateId' is required.")
 	}
-	if _, _, err := encryptionKey(certificate); err != nil {
-		return invalidRequest(err.Error())
+	if _, _, ok := encryptionKey(certificate); !ok {
+		return invalidRequest("encryptionCertificate is not a base64 encoded X.509 certificate with an RSA key of 2048 to 4096 bits.")
 	}
 	return nil
 }
@@ -54,7 +49,7 @@ func checkResourceData(t target, certificate, id string) *reply {
 // encrypt encrypts data for the holder of the subscription's certificate, which was checked
 // when it was set.
 func encrypt(sub Subscription, data []byte) map[string]any {
-	public, cert, _ := encryptionKey(sub.EncryptionCertificate)
+	public, der, _ := encryptionKey(sub.EncryptionCertificate)
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)          // never fails
 	block, _ := aes.NewCipher(key) // fails only for other lengths
@@ -64,7 +59,7 @@ func encrypt(sub Subscription, data []byte) map[string]any {
 	signature := hmac.New(sha256.New, key)
 	signature.Write(padded)
 	wrapped, _ := rsa.EncryptOAEP(sha1.New(), rand.Reader, public, key, nil) // fails only for short keys
-	thumbprint := sha1.Sum(cert.Raw)
+	thumbprint := sha1.Sum(der)
 	return map[string]any{
 		"data":                            base64.StdEncoding.EncodeToString(padded),
 		"dataSignature":                   base64.StdEncoding.EncodeToString(signature.Sum(nil)),
