@@ -164,6 +164,22 @@ func TestFailuresAreCountedByKind(t *testing.T) {
 	})
 }
 
+func TestRetryAfterOutlastsStop(t *testing.T) {
+	run(t, nil, onlyAnn(away), func(f *fixture) {
+		f.graph.locked(func() { f.graph.errs[annID] = &ooo.Throttled{After: time.Minute} })
+		time.Sleep(5 * time.Second)
+		f.graph.takeReads(annID)
+		for _, monitored := range []bool{false, true} {
+			f.registry.Hint(f.store.ChangeWish(f.T, annAddress, func(w *ooo.Wish) { w.On, w.StartID, w.Person.ID = monitored, "again", annID }))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(50 * time.Second)
+		if early, later := len(f.graph.takeReads(annID)), len(f.readsIn(20*time.Second)); early > 0 || later == 0 {
+			t.Errorf("%d reads before the end of the Retry-After and %d after, want none and some", early, later)
+		}
+	})
+}
+
 func TestStoredWaits(t *testing.T) {
 	for name, tt := range map[string]struct {
 		wait      time.Duration

@@ -191,7 +191,7 @@ func (p *Poller) end(j *job, retryAt time.Time) {
 	t.reader.End()
 	t.inFlight = false
 	if t.dropped {
-		delete(p.targets, t.id)
+		p.remove(t)
 		p.refresh(t.id) // it may be monitored again
 		return
 	}

@@ -31,6 +31,7 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
@@ -103,9 +104,10 @@ const (
 )
 
 const (
-	maxBatch         = 20  // the most requests that Graph accepts in one $batch
-	batchConcurrency = 4   // how many of them Graph runs at a time: one round
-	maxSaves         = 256 // results that are being saved; the registry has fewer saves in flight
+	maxBatch         = 20     // the most requests that Graph accepts in one $batch
+	batchConcurrency = 4      // how many of them Graph runs at a time: one round
+	maxThrottled     = 10_000 // dropped mailboxes whose Retry-After is remembered; beyond it the oldest are forgotten
+	maxSaves         = 256    // results that are being saved; the registry has fewer saves in flight
 	// Calls in flight of each lane.
 	maxReads         = 96 // regular ones, and as many expedited ones
 	maxIsolatedReads = 64
@@ -125,9 +127,10 @@ type Poller struct {
 
 	regular, expedited, isolated, lookups *lane
 
-	edges *schedule.Queue[*target] // of scheduled windows
-	saves chan struct{}            // capacity maxSaves
-	tasks sync.WaitGroup           // started by the lanes
+	edges     *schedule.Queue[*target]            // of scheduled windows
+	saves     chan struct{}                       // capacity maxSaves
+	tasks     sync.WaitGroup                      // started by the lanes
+	throttled *lru.Cache[ooo.RecordID, time.Time] // until when Graph asked to wait for mailboxes that were dropped meanwhile
 
 	mu             sync.Mutex
 	targets        map[ooo.RecordID]*target   // guarded by mu, like the fields below
@@ -140,9 +143,10 @@ type Poller struct {
 
 // New returns a poller that is ready to Run.
 func New(cfg Config) *Poller {
+	throttled, _ := lru.New[ooo.RecordID, time.Time](maxThrottled) // fails only for a size below 1
 	return &Poller{
 		cfg: cfg, policyTag: cfg.Policy.Tag(), rate: rate.NewLimiter(maxReadRate, readBurst), traced: cfg.Tracer != noop.Tracer{},
-		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves),
+		edges: schedule.New[*target](), saves: make(chan struct{}, maxSaves), throttled: throttled,
 		targets: map[ooo.RecordID]*target{}, spare: map[time.Duration][]target{},
 		regular: newLane(maxBatch, ooo.GraphWait, maxReads), expedited: newLane(1, ooo.GraphWait, maxReads),
 		isolated: newLane(1, ooo.GraphWait, maxIsolatedReads), lookups: newLane(1, ooo.DirectoryWait, maxLookups),

@@ -76,6 +76,9 @@ func phaseOf(id ooo.RecordID, interval time.Duration, mailboxes int) time.Durati
 // scheduleFirst schedules the first read or look-up by this replica. The caller must hold mu.
 func (p *Poller) scheduleFirst(t *target, m *ooo.Mailbox, now time.Time) {
 	t.loadFailure(m, now)
+	if until, _ := p.throttled.Get(t.id); until.After(t.notBefore) {
+		t.notBefore, t.throttled = until, true
+	}
 	t.phase = firstInPhase(phaseOf(t.id, p.cfg.Interval, len(p.targets)), p.cfg.Interval, now)
 	at := t.phase
 	if t.hinted || m.Condition == ooo.Pending || p.missed(t) || t.unresolved {

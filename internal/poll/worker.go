@@ -83,6 +83,14 @@ func (p *Poller) drop(t *target) {
 	t.dropped = true
 	p.unschedule(t)
 	if !t.inFlight {
-		delete(p.targets, t.id)
+		p.remove(t)
+	}
+}
+
+// remove removes a target that was dropped. The caller must hold mu.
+func (p *Poller) remove(t *target) {
+	delete(p.targets, t.id)
+	if t.throttled { // the mailbox may be monitored again before that
+		p.throttled.Add(t.id, t.notBefore)
 	}
 }
