@@ -135,8 +135,9 @@ func wishFor(a *ooo.Address, p ooo.Person) ooo.Wish {
 // move removes an address from the record and leaves a hint that adds it to another one.
 func (d *Draft) move(a *ooo.Address, to ooo.RecordID) {
 	h := ooo.Hint{ID: to, Kind: ooo.HintMove, Subject: a.Folded(), Source: ooo.SourceRequest, Moved: new(*a)}
+	h.MovedUnknown = d.Condition == ooo.Unknown && !d.Unannounced
 	if d.State != nil {
-		h.MovedState = new(*d.State)
+		h.MovedState, h.MovedChangedAt = new(*d.State), d.ChangedAt
 	}
 	d.LeaveHints(h)
 	d.DropAddress(a, false)

@@ -207,12 +207,15 @@ func (d *Draft) add(wish ooo.Wish, from ooo.Hint, now time.Time) {
 	started := address.StartID != wish.StartID
 	continued := from.Moved != nil && !started
 	if continued && d.State == nil && from.MovedState != nil {
-		d.State = from.MovedState
+		d.State, d.ChangedAt = from.MovedState, from.MovedChangedAt
 		// The first read may now find no change, so it would queue nothing for the others.
 		d.QueueState(ooo.SourceRequest, ooo.Hint{}, now)
 	}
 	setWish(&address, wish)
 	a := d.AddAddress(address)
+	if continued && from.MovedUnknown && !d.ID.Unresolved() && d.Condition != ooo.Unknown { // found in the directory again
+		d.Event(a, ooo.Event{At: now, Kind: ooo.EventKnown})
+	}
 	switch {
 	case started:
 		d.start(a, now)

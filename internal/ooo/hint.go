@@ -44,6 +44,8 @@ type Hint struct {
 
 	// Moved is the address of a HintMove as it left the other record, and MovedState that
 	// record's last state, so that the delivery continues where it was.
-	Moved      *Address `json:"carry,omitempty"`
-	MovedState *State   `json:"carryState,omitempty"`
+	Moved          *Address  `json:"carry,omitempty"`
+	MovedState     *State    `json:"carryState,omitempty"`
+	MovedChangedAt time.Time `json:"carryChanged,omitzero"`  // when that state last changed
+	MovedUnknown   bool      `json:"carryUnknown,omitempty"` // the history of the address says that it is unknown
 }

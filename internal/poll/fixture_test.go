@@ -170,7 +170,7 @@ func record(name string, setting ooo.Setting) *ooo.Mailbox {
 	state := policy.Decide(nil, applied, time.Now()).State
 	return &ooo.Mailbox{
 		ID: ooo.RecordID(id), Version: 1, Person: ooo.Person{ID: id}, Condition: ooo.Watching, Policy: policy.Tag(),
-		Setting: &applied, State: &state,
+		Setting: &applied, State: &state, ChangedAt: time.Now().Add(-time.Hour).UTC(),
 		Addresses: []ooo.Address{{Spelling: name + "@contoso.example", StartID: "s", Nonce: "n", Sequence: 1}},
 	}
 }

@@ -85,22 +85,23 @@ func TestLookUpConcurrency(t *testing.T) {
 func TestDeletedMailboxLosesAddress(t *testing.T) {
 	run(t, nil, onlyAnn(away), func(f *fixture) {
 		time.Sleep(3 * time.Second)
+		changedAt := f.get("ann").ChangedAt
 		f.graph.locked(func() { f.graph.errs[annID], f.graph.lookupErrs[annID] = ooo.ErrUserGone, ooo.ErrNotInDirectory })
 		time.Sleep(5 * time.Second)
 		if _, ok := f.registry.Get(annID); ok {
 			t.Error("the record of the deleted mailbox still exists")
 		}
 		m, ok := f.registry.Get(unresolvedAnn)
-		if !ok || m.ErrorKind != ooo.ReadErrorNotInDirectory || m.Addresses[0].Sequence != 1 {
-			t.Fatalf("record = %+v, want the address looked up, its delivery kept", m)
+		if !ok || m.ErrorKind != ooo.ReadErrorNotInDirectory || m.Addresses[0].Sequence != 1 || !m.ChangedAt.Equal(changedAt) {
+			t.Fatalf("record = %+v, want the address looked up, its delivery kept, changed at %v", m, changedAt)
 		}
 		f.graph.locked(func() { f.graph.people[annAddress], f.graph.settings["id-new"] = ooo.Person{ID: "id-new"}, off })
 		time.Sleep(20 * time.Second)
 		if m := f.get("new"); m.Addresses[0].Sequence != 2 || m.State.Away {
 			t.Errorf("record = %+v, want the state of the new mailbox as the next one", m)
 		}
-		if got := f.changes(); len(got) != 1 {
-			t.Errorf("%d changes, want one", len(got))
+		if got, h := f.changes(), f.history("ann"); len(got) != 1 || h[ooo.EventUnknown] != 1 || h[ooo.EventKnown] != 1 {
+			t.Errorf("%d changes, want one; history = %v, want unknown and known again", len(got), h)
 		}
 	})
 }
