@@ -34,7 +34,7 @@ var outcomes = []outcome{
 }
 
 var (
-	errUnreachable = errors.New("Redis is unreachable: try again")
+	errUnreachable = errors.New("Redis is unreachable or refuses the request: try again")
 	errDamaged     = errors.New("the request for this user in Redis can't be decoded: start or stop monitoring the user, which replaces it")
 )
 

@@ -23,7 +23,7 @@ func TestUnavailable(t *testing.T) {
 		change func(f *fixture)
 		reason string
 	}{
-		"Redis unreachable":     {func(f *fixture) { f.err = errAway }, "Redis is unreachable: try again"},
+		"Redis unreachable":     {func(f *fixture) { f.err = errAway }, "Redis is unreachable or refuses the request: try again"},
 		"Redis not reached yet": {func(f *fixture) { f.unready = true }, "Redis has not been reached since the service started: try again"},
 		"wish keeps changing":   {func(f *fixture) { f.contended = 100 }, "other requests keep changing this user: try again"},
 	} {

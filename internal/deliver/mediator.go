@@ -232,8 +232,7 @@ func problemOf(err error) error {
 	switch {
 	case isNetwork && network.Timeout() && !dialing:
 		return errNoAnswer
-	case isNetwork, untrusted, plaintext, errors.Is(err, http.ErrSchemeMismatch),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
+	case isNetwork, untrusted, plaintext, errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, context.Canceled):
 		return err
 	}
 	return errBadAnswer

@@ -146,5 +146,5 @@ func setSecurityHeaders(h http.Header) {
 func (u *UI) fail(c *gin.Context, err error) {
 	u.cfg.Log.WarnContext(c.Request.Context(), "request from the operator's page failed", "route", c.FullPath(), "err", err)
 	c.Header("Retry-After", "1")
-	api.Refuse(c, http.StatusServiceUnavailable, "Redis is unreachable: try again")
+	api.Refuse(c, http.StatusServiceUnavailable, "Redis is unreachable or refuses the request: try again")
 }
