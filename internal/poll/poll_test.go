@@ -151,16 +151,18 @@ func TestWindowEdgesWithoutGraph(t *testing.T) {
 }
 
 func TestWindowClosedWhileNotOwned(t *testing.T) {
-	run(t, func(_ *poll.Config, g *faultyGraph) { g.down = ooo.ErrUnavailable }, func() []*ooo.Mailbox {
-		m := record("ann", ooo.Setting{Status: ooo.Scheduled, Start: time.Now().Add(-time.Hour), End: time.Now().Add(time.Hour), ExternalReply: "x"})
-		m.Setting.End = time.Now().Add(-time.Minute)
-		return []*ooo.Mailbox{m}
-	}, func(f *fixture) {
-		time.Sleep(10 * time.Millisecond)
-		if got := f.changes(); len(got) != 1 || f.get("ann").State.Away {
-			t.Errorf("changes = %+v, want the window closed", got)
-		}
-	})
+	for _, policy := range []string{(ooo.Policy{}).Tag(), "another"} {
+		run(t, func(_ *poll.Config, g *faultyGraph) { g.down = ooo.ErrUnavailable }, func() []*ooo.Mailbox {
+			m := record("ann", ooo.Setting{Status: ooo.Scheduled, Start: time.Now().Add(-time.Hour), End: time.Now().Add(time.Hour), ExternalReply: "x"})
+			m.Setting.End, m.Policy = time.Now().Add(-time.Minute), policy
+			return []*ooo.Mailbox{m}
+		}, func(f *fixture) {
+			time.Sleep(10 * time.Millisecond)
+			if got := f.changes(); len(got) != 1 || f.get("ann").State.Away {
+				t.Errorf("changes under the policy %q = %+v, want the window closed", policy, got)
+			}
+		})
+	}
 }
 
 func TestThrottlingFillsNoHistory(t *testing.T) {

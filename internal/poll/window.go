@@ -11,12 +11,13 @@ import (
 const maxEdges = 64
 
 // scheduleEdge schedules the next time at which the meaning of the setting changes: at the
-// edge of its window, or now if that edge has passed. The caller must hold mu.
+// edge of its window, or now if that edge has passed. Under another policy the record may have
+// another text, so that only the next read can begin an absence. The caller must hold mu.
 func (p *Poller) scheduleEdge(t *target, m *ooo.Mailbox, now time.Time) {
 	var at time.Time
 	if m.Setting != nil && m.State != nil {
 		d := p.cfg.Policy.Decide(m.State, *m.Setting, now)
-		if at = d.Edge; d.Changed && m.Policy == p.policyTag {
+		if at = d.Edge; d.Changed && (m.Policy == p.policyTag || !d.State.Away) {
 			at = now
 		}
 	}
