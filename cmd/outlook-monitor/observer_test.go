@@ -45,7 +45,7 @@ func TestObserverCounts(t *testing.T) {
 		`read_lag_seconds_sum 0.001`:                                                        true,
 		`changes_total{source="poll"} 1`:                                                    true,
 		`changes_total{source="notification"} 1`:                                            true,
-		`detection_seconds_count{source="poll"}`:                                            false, // polls have no hint
+		`detection_seconds_count{source="poll"} 1`:                                          false, // polls have no hint
 		`detection_seconds_sum{source="notification"} 1`:                                    true,
 		`push_changes_total{announced="first"} 1`:                                           true,
 		`push_changes_total{announced="late"} 1`:                                            true,
@@ -73,7 +73,7 @@ func TestObserverCounts(t *testing.T) {
 		`presence_calls_total 2`:                                                            true,
 		`presence_hinted_total 1`:                                                           true,
 	} {
-		if strings.Contains(answer.Body.String(), "\noutlook_monitor_"+series) != present {
+		if strings.Contains(answer.Body.String(), "\noutlook_monitor_"+series+"\n") != present {
 			t.Errorf("%s is in the metrics: %t, want %t", series, !present, present)
 		}
 	}

@@ -44,11 +44,12 @@ type Policy struct {
 
 // rulesVersion must be incremented when a setting of a mailbox leads to another state than
 // before under an unchanged policy, by this file or by speech.go, so that stored states are
-// decided again. A new field of Policy belongs in Tag instead.
+// decided again.
 const rulesVersion = 2
 
-// Tag identifies the policy and the rules. A state that was decided under another tag has to
-// be decided again, so the tag of the default policy should stay as it is.
+// Tag identifies the policy and the rules. A state that was decided under another tag is decided
+// again by the next read. Append a new field only if it differs from its default: otherwise all
+// states are decided again after the upgrade.
 func (p Policy) Tag() string {
 	return fmt.Sprintf("%d,%s,%s,%d", rulesVersion, cmp.Or(p.Scheduled, ScheduledWindow), cmp.Or(p.Message, ExternalMessage), p.Limit)
 }

@@ -80,8 +80,9 @@ type Config struct {
 	BeginDelivery func(d *mailbox.Draft)
 
 	// The callbacks must return quickly. OnRead is called for each read, with its outcome and
-	// how late it began; OnChange for each change; OnLateNotification for each notification of
-	// a change that a regular read had found before; OnSweep for each sweep of presence.
+	// how late it began, 0 for an expedited one; OnChange for each change; OnLateNotification for
+	// each notification of a change that a regular read had found before; OnSweep for each sweep of
+	// presence.
 	OnRead             func(outcome Outcome, late time.Duration)
 	OnChange           func(Change)
 	OnLateNotification func(by time.Duration)
