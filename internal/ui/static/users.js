@@ -15,10 +15,10 @@ const filters = [
 export function stateOf(u) {
   const { scheduledStart: start, scheduledEnd: end } = u.setting?.status.toLowerCase() === "scheduled" ? u.setting : {};
   const [word, edge] = u.outOfOffice ? ["until", end] : ["from", start];
-  const until = edge && Date.parse(edge) > now() ? `${word} ${moment(edge)}` : ""; // a past end doesn't count with SCHEDULED=always
+  const window = edge && Date.parse(edge) > now() ? `scheduled ${word} ${moment(edge)}` : ""; // the state may not follow it: SCHEDULED=always
   if (u.state === "unknown") return ["unknown", "Can’t be read", u.outOfOffice === null ? "" : `last ${u.outOfOffice ? "out of office" : "in the office"}`];
   if (u.outOfOffice === null) return ["pending", "Not read yet", ""];
-  return u.outOfOffice ? ["away", "Out of office", until] : ["office", "In the office", until];
+  return u.outOfOffice ? ["away", "Out of office", window] : ["office", "In the office", window];
 }
 
 function delivery({ delivery: d }) {
