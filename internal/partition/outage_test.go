@@ -31,6 +31,17 @@ var outages = map[string]func(*env){
 		if !slices.Equal(a.owns(), before) || a.loads.Load()+b.loads.Load() != loads || a.rollbacks.Load()+b.rollbacks.Load() != 0 {
 			e.Error("partitions moved or were loaded again")
 		}
+		c := e.add("c")
+		e.waitFor("c owns some", time.Minute, func() bool { return len(c.owns()) > 0 })
+		e.stop()
+		c.crash()
+		time.Sleep(3 * time.Second)
+		owned := a.Owned() + b.Owned()
+		e.start()
+		time.Sleep(2 * time.Second)
+		if a.Owned()+b.Owned() < owned {
+			e.Error("partitions were released for a replica that had crashed")
+		}
 	},
 	"rounds that keep failing": func(e *env) {
 		for n := 4; n >= 2; n-- {
@@ -52,22 +63,16 @@ var outages = map[string]func(*env){
 			d.crash()
 			c.crash()
 			e.waitFor("those of the crashed one are taken", 10*time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
+			a.answered.Store(new(time.Now()))
+			a.unable.Store(true)
+			e.waitFor("b, which can read, owns all", 25*time.Second, func() bool { return len(b.owns()) == 64 })
+			a.answered.Store(nil)
 			b.stop()
 			e.waitFor("those of the stopped one are taken", 20*time.Second, func() bool { return len(a.owns()) == 64 })
 			failing(0)
 			a.stop()
 			e.waitFor("the last one has stopped", time.Minute, func() bool { return len(e.alive()) == 0 })
 		}
-	},
-	"rounds that keep failing, and a replica that can't read": func(e *env) {
-		a, b := e.add("a"), e.join("b")
-		for _, r := range e.alive() {
-			r.link.set(func() { r.link.failing = 2 })
-		}
-		time.Sleep(10 * time.Second)
-		a.answered.Store(new(time.Now()))
-		a.unable.Store(true)
-		e.waitFor("b owns all", 25*time.Second, func() bool { return len(b.owns()) == 64 })
 	},
 	"a replica whose swaps are lost": func(e *env) {
 		a := e.join("a")
@@ -81,17 +86,44 @@ var outages = map[string]func(*env){
 		b.link.set(func() { b.link.slow = 0 })
 		e.waitFor("both own half", 2*time.Minute, func() bool { return len(b.owns()) == 32 })
 	},
-	// A third replica has taken some partitions of a, and removed its beat. Then a came back, which b
-	// missed and Redis has lost.
-	"rounds that keep failing, and an owner without a beat": func(e *env) {
-		a, b := e.add("a"), e.join("b")
-		b.link.set(func() { b.link.failing = 2 })
-		time.Sleep(10 * time.Second)
-		for range 4000 {
+	"rounds that keep failing, and Redis rolled back": func(e *env) {
+		a := e.join("a", func(_ *partition.Config, r *replica) { r.busy = func(int) bool { return true } })
+		b := e.add("b") // owns nothing
+		cut := func(cut bool) { a.link.set(func() { a.link.cut = cut }) }
+		answered := func() { // one of b's rounds, every second of which has failed for 10 s
+			b.link.set(func() { b.link.failing = 2 })
+			time.Sleep(10 * time.Second)
+			beat := e.owners().Beats["b"]
+			e.waitFor("a round is answered", 2*time.Second, func() bool { return e.owners().Beats["b"] != beat })
+		}
+		answered()
+		for range 4000 { // a was dead for a third replica, but came back, which b missed and Redis has lost
 			e.change(func(fields map[string]string) { delete(fields, store.BeatField("a")) })
 			time.Sleep(time.Millisecond)
 		}
-		e.waitFor("both act", time.Second, func() bool { return len(a.owns()) == 32 && len(b.owns()) == 32 })
+		answered()
+		b.link.set(func() { b.link.failing = 1 })
+		time.Sleep(7 * time.Second)
+		cut(true)
+		e.rollBack(6990 * time.Millisecond) // while a acts, to what b has last seen
+		for range 10 {
+			b.Refresh()
+			time.Sleep(20 * time.Millisecond)
+		}
+		if b.Owned() > 0 {
+			e.Error("b took partitions by a table that was 7 s old")
+		}
+		cut(false)
+		answered()
+		cut(true)
+		time.Sleep(4850 * time.Millisecond)
+		cut(false)
+		time.Sleep(1250 * time.Millisecond) // a acts again, which b has not seen, and so takes nothing yet
+		cut(true)
+		e.rollBack(1350 * time.Millisecond)
+		time.Sleep(4 * time.Second)
+		e.change(func(fields map[string]string) { fields[store.LeaseField(7)] = ":9" }) // by a third replica
+		e.waitFor("b owns the others", 5*time.Second, func() bool { return len(b.owns()) == 63 && !b.acts(7) })
 	},
 	"empty Redis": func(e *env) {
 		a := e.join("a")

@@ -62,9 +62,7 @@ func (ps *peers) observe(table store.Table, older bool, now time.Time) {
 	}
 	for p, lease := range table.Leases {
 		ps.tenures[p] = max(ps.tenures[p], lease.Tenure)
-		if owner, hasBeat := beats[lease.Life]; hasBeat {
-			ps.changed[p] = owner.since
-		} else if lease != ps.table.Leases[p] {
+		if lease != ps.table.Leases[p] || beats[lease.Life].since.Equal(now) {
 			ps.changed[p] = now
 		}
 	}
