@@ -68,18 +68,6 @@ func wantBackoff(t *testing.T, times []time.Time, first, most time.Duration) {
 	}
 }
 
-func TestNewKindOfFailureResetsBackoff(t *testing.T) {
-	withUncovered(t, func(f *fixture) { f.failBy(always(ooo.ErrUnavailable)) }, func(t *testing.T, f *fixture) {
-		advance(10 * time.Second)
-		f.failWith("", ooo.ErrSubscriptionDenied)
-		advance(20 * time.Second)
-		s := f.sub(annID)
-		if wait := time.Until(s.RetryAt); s.ErrorKind != ooo.SubscriptionErrorDenied || s.Failures != 1 || wait > 30*time.Second {
-			t.Errorf("record = %s, %d failures, wait %v, want the first wait of %s", s.ErrorKind, s.Failures, wait, ooo.SubscriptionErrorDenied)
-		}
-	})
-}
-
 func TestFailedStepKeepsSubscriptionLive(t *testing.T) {
 	type test struct {
 		event func(f *fixture)
@@ -117,6 +105,9 @@ func TestRetryAfter(t *testing.T) {
 			whole := throttled.WholeApp && !throttled.Busy
 			withUncovered(t, func(f *fixture) { f.failWith("", fmt.Errorf("429: %w", &throttled)) }, func(t *testing.T, f *fixture) {
 				advance(time.Second)
+				if waits := f.Wait(ooo.SubscriptionWait) > 0; waits != throttled.WholeApp {
+					t.Errorf("a wait of the whole app is running: %t", waits)
+				}
 				bob := idOf("bob")
 				f.monitor(bob, true)
 				advance(4*time.Minute + 58*time.Second)
@@ -138,17 +129,6 @@ func TestRetryAfter(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestBusyGraphIsCalledRarely(t *testing.T) {
-	busy := func(f *fixture) { f.failBy(always(&ooo.Throttled{After: 5 * time.Minute, WholeApp: true, Busy: true})) }
-	withUncovered(t, busy, func(t *testing.T, f *fixture) {
-		f.monitorMany(200)
-		advance(time.Minute)
-		if got := strings.Count(f.takeCalls(), "create"); got < 20 || got > 80 {
-			t.Errorf("%d creations in a minute, want one each 2 s", got)
-		}
-	})
 }
 
 // Another mailbox's call is throttled while Graph refuses the requested lifetime.

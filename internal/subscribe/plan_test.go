@@ -68,6 +68,7 @@ func TestPlan(t *testing.T) {
 	oldLifecycle := func(s *sub) { s.LifecycleURL = "https://old.example/y" }
 	oldCertificate := func(s *sub) { s.CertificateID = "c0" }
 	failedMessages := failed(ooo.SubscriptionErrorRejected, time.Minute, func(s *sub) { s.Resource = messages })
+	expiredMessages := live(func(s *sub) { s.Resource, s.ID, s.ExpiresAt, s.RetryAt = messages, "sub-2", now, now.Add(time.Minute) })
 	liveMessages := live(func(s *sub) { s.Resource, s.ID = messages, "sub-2" })
 	never, renewal := time.Time{}, now.Add(24*time.Hour)
 	noURL := withSettings(func(s *subscribe.Settings) { s.URLs = subscribe.URLs{} })
@@ -122,6 +123,7 @@ func TestPlan(t *testing.T) {
 
 		"other resource wanted":          {monitored(live()), onlyMessages, subscribe.Create, subscribe.NewResource, never},
 		"other resource failed":          {monitored(live(), failedMessages), onlyMessages, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
+		"other resource expired":         {monitored(live(), expiredMessages), onlyMessages, subscribe.Nothing, subscribe.Waiting, now.Add(time.Minute)},
 		"other resource live":            {monitored(live(), liveMessages), onlyMessages, subscribe.Delete, subscribe.NotWanted, never},
 		"no public URL":                  {monitored(live()), noURL, subscribe.Delete, subscribe.NotWanted, never},
 		"no public URL, no subscription": {monitored(), noURL, subscribe.Nothing, subscribe.UpToDate, never},

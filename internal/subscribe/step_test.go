@@ -91,11 +91,16 @@ func TestEventsOfCoveredMailbox(t *testing.T) {
 				f.loseAll()
 				f.hint(string(ooo.SubscriptionWasRemoved))
 			}, strings.Repeat("patch sub-1, ", 6) + "create, create", "sub-2", 1},
+		"check that fails four times, and then in another way": {func(f *fixture) { // with its first wait
+			f.failWith("", ooo.ErrUnavailable, ooo.ErrUnavailable, ooo.ErrUnavailable, ooo.ErrUnavailable, ooo.ErrSubscriptionDenied)
+			f.hint("not listed")
+		}, strings.Repeat("patch sub-1, ", 5) + "patch sub-1", "sub-1", 0},
 		"reauthorize right after the creation": {func(f *fixture) {
-			f.edit(func(s *ooo.Subscription) { s.CreatedAt, s.RenewedAt = time.Now(), time.Now() })
+			f.loseAll()
+			f.hint("not listed")
 			advance(time.Second)
 			f.hint(string(ooo.ReauthorizationRequired))
-		}, "patch sub-1", "sub-1", 0},
+		}, "patch sub-1, create, patch sub-2", "sub-2", 1},
 		"check from a clock an hour ahead": {func(f *fixture) {
 			f.registry.Hint(ooo.Hint{ID: annID, Kind: ooo.HintSubscription, At: time.Now().Add(time.Hour)})
 		}, "patch sub-1", "sub-1", 0},
@@ -194,6 +199,10 @@ func TestSettingsChange(t *testing.T) {
 		"public URL unknown": {public(nil), ""},
 		"secret removed":     {secrets("other"), "create, delete sub-1"},
 		"secret rotated":     {secrets("newer", "secret"), ""},
+		"public URL changed, and resource data switched on": {func(cfg *subscribe.Config) {
+			public(&subscribe.URLs{Notification: "https://new.example/x", Lifecycle: want.Lifecycle})(cfg)
+			cfg.Certificate = func() ooo.Certificate { return ooo.Certificate{ID: "c1"} }
+		}, "patch sub-1, create, delete sub-1"},
 	}
 	eachCovered(t, tests, func(t *testing.T, f *fixture, tt test) {
 		uncovered := false
@@ -214,9 +223,7 @@ func TestPublicURLChangesAtRunTime(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fixture) {
 		var urls atomic.Pointer[subscribe.URLs]
 		f.monitorMany(size)
-		defer f.start(func(cfg *subscribe.Config) {
-			cfg.URLs = urls.Load
-		})()
+		defer f.start(func(cfg *subscribe.Config) { cfg.URLs = urls.Load })()
 		advance(time.Minute)
 		urls.Store(&want.URLs)
 		advance(8 * time.Second) // for 186 writes
@@ -259,6 +266,13 @@ func TestResourceData(t *testing.T) {
 		}
 		if sent, saved := f.requests[len(want)].Certificate.ID, f.sub(annID).CertificateID; sent != "c2" || saved != "c2" {
 			t.Errorf("certificate = %s sent, %s saved, want c2", sent, saved)
+		}
+		certificate.Store("")
+		advance(time.Minute)
+		f.edit(func(s *ooo.Subscription) { s.RenewAt, s.RenewedAt = time.Now(), time.Now().Add(-1000*time.Hour) }) // about to expire
+		advance(time.Minute)
+		if n := strings.Count(f.takeCalls(), "create"); n != len(all) {
+			t.Errorf("%d subscriptions were replaced after resource data was switched off, want all %d", n, len(all))
 		}
 	}, func(cfg *subscribe.Config) {
 		cfg.Resources, cfg.Lifetime = all, 72*time.Hour
