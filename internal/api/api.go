@@ -20,7 +20,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -105,6 +104,7 @@ const (
 	answerTimeout  = 7 * time.Second
 	queueTimeout   = 5 * time.Second // for a request that is over maxChanges or maxBulk
 	findTimeout    = 5 * time.Second
+	storeTime      = 2 * time.Second // of answerTimeout, that a look-up leaves for storing a start
 	bodyTimeout    = 5 * time.Second
 	syncTimeout    = 50 * time.Second // the calls to the mediator take up to 40 s
 	profileTimeout = 55 * time.Second // the server ends answers after a minute
@@ -201,7 +201,9 @@ func (a *API) handle(c *gin.Context, r route) {
 		_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(bodyTimeout))
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, limit)
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), cmp.Or(r.timeout, answerTimeout))
+	// For net/http a caller that has closed its half of the connection is gone, but it may wait for
+	// the answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), cmp.Or(r.timeout, answerTimeout))
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
 	r.handler(a, c)
@@ -211,9 +213,7 @@ func (a *API) handle(c *gin.Context, r route) {
 func (a *API) sync(c *gin.Context) {
 	text := "EXCHANGE OOO MAIN PAGE : Mediator Server sync SUCCESSFUL."
 	if err := a.cfg.Sync(c.Request.Context()); err != nil {
-		if !errors.Is(err, context.Canceled) { // canceled: the caller left, the sync continues
-			a.cfg.Log.WarnContext(c.Request.Context(), "requested sync failed", "err", err)
-		}
+		a.cfg.Log.WarnContext(c.Request.Context(), "requested sync failed", "err", err)
 		text = "EXCHANGE OOO MAIN PAGE : Unable to sync with Mediator Server."
 	}
 	c.String(http.StatusOK, "%s", text)

@@ -305,7 +305,9 @@ func putJSON(path, body string) request {
 
 // ask sends the request to a handler.
 func (r request) ask(handler http.Handler) (answer *httptest.ResponseRecorder, body string) {
-	q := httptest.NewRequest(r.method, r.path, strings.NewReader(r.body))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // as if the caller had closed its half of the connection
+	q := httptest.NewRequestWithContext(ctx, r.method, r.path, strings.NewReader(r.body))
 	for name, value := range r.header {
 		q.Header.Set(name, value)
 	}

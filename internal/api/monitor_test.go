@@ -91,6 +91,7 @@ func TestEffects(t *testing.T) {
 	const annWish, bobWish = "[wish " + annID + " ann@contoso.example]", "[wish id-bob bob@contoso.example]"
 	const annCheck, annCover, annResend = "[check " + annID + "]", "[subscription " + annID + "]", "[resend " + annID + " ann@contoso.example]"
 	const unresolvedWish = "wish @bob@contoso.example bob@contoso.example"
+	const retriedWish = "[" + unresolvedWish + " " + unresolvedWish + " check @bob@contoso.example]"
 	nothing := func(*fixture) {}
 	annRow := func(change func(row *ooo.Summary)) func(*fixture) {
 		return func(f *fixture) {
@@ -121,6 +122,7 @@ func TestEffects(t *testing.T) {
 	}
 	hang := func(ctx context.Context, _ error) error { <-ctx.Done(); return ctx.Err() }
 	storeHangs := func(f *fixture) { f.afterWish = hang }
+	slow := func(_ context.Context, err error) error { time.Sleep(3 * time.Second); return err }
 	lookupErr := func(err error) func(*fixture) { return func(f *fixture) { f.lookupErr = err } }
 	for name, tt := range map[string]struct {
 		setUp func(f *fixture)
@@ -147,12 +149,15 @@ func TestEffects(t *testing.T) {
 		"damaged wish":                  {bobIs(ooo.Wish{Nonce: "1"}), startBob, 200, 1, 1, bobWish},
 		"stopped before":                {bobIs(stoppedBob), startBob, 200, 1, 1, bobWish},
 		"Graph hangs":                   {func(f *fixture) { f.lookupHangs = true }, startBob, 202, 0, 1, "[" + unresolvedWish + "]"},
+		"Graph hangs, Redis is slow":    {func(f *fixture) { f.lookupHangs, f.afterWish = true, slow }, startBob, 202, 0, 1, "[" + unresolvedWish + "]"},
 		"Redis hangs":                   {storeHangs, startBob, 503, 0, 0, "[]"},
 		"stop, Redis hangs":             {storeHangs, stopBob, 503, 0, 0, "[]"},
 		"Graph unreachable":             {lookupErr(ooo.ErrUnavailable), startBob, 202, 1, 1, "[" + unresolvedWish + "]"},
 		"ambiguous address":             {lookupErr(fmt.Errorf("x: %w", ooo.ErrAmbiguous)), startBob, 409, 1, 0, "[]"},
 		"monitored, not looked up":      {unresolved(false), startBob, 202, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
 		"monitored, not in directory":   {unresolved(true), startBob, 404, 0, 0, "[" + unresolvedWish + " check @bob@contoso.example]"},
+		"not looked up, new spelling":   {unresolved(false), monitor("BOB@contoso.example", "True"), 202, 0, 1, retriedWish},
+		"not in directory, PUT":         {unresolved(true), put("/api/users/bob@contoso.example"), 404, 0, 1, retriedWish},
 		"start, wish changed 40 times":  {contended, startBob, 200, 1, 1, bobWish},
 		"stop, wish changed 40 times":   {contended, stopAnn, 200, 0, 0, annWish},
 		"bulk, wishes changed 40 times": {contended, bulkStart("bob@contoso.example"), 202, 0, 1, "[" + unresolvedWish + "]"},

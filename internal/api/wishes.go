@@ -104,7 +104,8 @@ func (a *API) start(ctx context.Context, address string, by ooo.Requester) error
 				return err
 			}
 		}
-		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, stamp(next)); {
+		next = stamp(next)
+		switch swapped, err := a.cfg.Wishes.SwapWish(ctx, old, next); {
 		case err != nil:
 			return err
 		case swapped && old.On:
@@ -156,12 +157,17 @@ func unresolved(w ooo.Wish) error {
 	return nil
 }
 
-// find looks up an address. It returns a zero person if Graph can't answer now.
+// find looks up an address. It returns a zero person if Graph can't answer now, or so late that
+// the start could not be stored.
 func (a *API) find(ctx context.Context, address string) (*ooo.Person, error) {
-	if a.cfg.Wait(ooo.DirectoryWait) > 0 {
+	limit := findTimeout
+	if end, ok := ctx.Deadline(); ok { // part of the time has passed if the caller is slow
+		limit = min(limit, time.Until(end)-storeTime)
+	}
+	if a.cfg.Wait(ooo.DirectoryWait) > 0 || limit <= 0 {
 		return &ooo.Person{}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, findTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	person, err := a.cfg.Directory.Find(ctx, address)
 	if throttled, ok := errors.AsType[*ooo.Throttled](err); ok {

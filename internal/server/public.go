@@ -102,7 +102,8 @@ func (p *Public) Admits(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // Receive reads the body of a request to its end and calls next, which answers, once the
-// concurrency limit allows it. next must not use the body after it returns.
+// concurrency limit allows it. next must not use the body after it returns. The request's context
+// ends when the caller closes its half of the connection, so nothing depends on that.
 func (p *Public) Receive(w http.ResponseWriter, r *http.Request, next func(body []byte)) {
 	body, release, err := p.read(w, r, callerOf(r, p.cfg.Proxies))
 	if err != nil {
@@ -111,7 +112,7 @@ func (p *Public) Receive(w http.ResponseWriter, r *http.Request, next func(body 
 		return
 	}
 	defer release()
-	queueCtx, cancel := context.WithTimeout(r.Context(), queueTimeout)
+	queueCtx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), queueTimeout)
 	defer cancel()
 	if p.inFlight.Acquire(queueCtx, 1) != nil {
 		p.refuse(w, r, errOverload)
@@ -146,7 +147,7 @@ func (p *Public) read(w http.ResponseWriter, r *http.Request, caller netip.Addr)
 	if body.Len() < shortBody || size == shortBody {
 		return body, release, nil
 	}
-	memoryCtx, cancel := context.WithTimeout(r.Context(), memoryTimeout)
+	memoryCtx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), memoryTimeout)
 	defer cancel()
 	reserved, err := p.reserve(memoryCtx, caller, size)
 	if err != nil {

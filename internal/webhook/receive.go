@@ -128,7 +128,7 @@ func (r *Receiver) handle(c *gin.Context) {
 func (r *Receiver) answer(c *gin.Context, body []byte) {
 	began := time.Now()
 	defer func() { r.cfg.Answered(time.Since(began)) }()
-	ctx, cancel := context.WithTimeout(c.Request.Context(), answerTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), answerTimeout) // see [server.Public.Receive]
 	defer cancel()
 	switch err := r.process(ctx, began, body); {
 	case err == nil:
