@@ -43,17 +43,13 @@ func TestRollingUpdate(t *testing.T) {
 }
 
 func TestImage(t *testing.T) {
-	tests := map[string]struct{ values, want string }{
+	for name, tt := range map[string]struct{ values, want string }{
 		"tag":            {"", "registry.example.com/outlook-monitor:2.3.4"},
 		"appVersion":     {`image: { tag: "" }`, "registry.example.com/outlook-monitor:1.0.0"},
 		"tag and digest": {"image: { digest: 'sha256:" + strings.Repeat("0", 64) + "' }", "registry.example.com/outlook-monitor@sha256:" + strings.Repeat("0", 64)},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
-			found, _, err := render(tt.values, app, needed)
-			if err != nil {
-				t.Fatal(err)
-			}
+			found, _ := rendered(t, app+tt.values)
 			if _, container := deployment(t, found); container.Image != tt.want {
 				t.Errorf("image = %s, want %s", container.Image, tt.want)
 			}
@@ -70,14 +66,13 @@ func TestReplicaCountAndAutoscaling(t *testing.T) {
 		cpu = "{ type: Resource, resource: { name: cpu, target: { type: Utilization, averageUtilization: %d } } }"
 		lag = "metric: { name: outlook_monitor_backlog_lag_seconds, selector: { matchLabels: { work: read } } }"
 	)
-	tests := map[string]struct{ values, want string }{
+	for name, tt := range map[string]struct{ values, want string }{
 		"CPU": {"", fmt.Sprintf(cpu, 70)},
 		"pod lag": {", cpu: { enabled: false }, queueLag: { enabled: true, target: 500m }",
 			"{ type: Pods, pods: { " + lag + ", target: { type: AverageValue, averageValue: 500m } } }"},
 		"external lag": {", cpu: { target: 50 }, queueLag: { enabled: true, type: External }",
 			fmt.Sprintf(cpu, 50) + ", { type: External, external: { " + lag + ", target: { type: Value, value: 1 } } }"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			found, _ := rendered(t, app+"autoscaling: { enabled: true"+tt.values+" }")
 			if d, _ := deployment(t, found); d.Spec.Replicas != nil {
@@ -88,9 +83,7 @@ func TestReplicaCountAndAutoscaling(t *testing.T) {
 				t.Errorf("replicas = %d to %d, want 2 to 6", *scaler.Spec.MinReplicas, scaler.Spec.MaxReplicas)
 			}
 			var want []autoscaling.MetricSpec
-			if err := yaml.UnmarshalStrict([]byte("["+tt.want+"]"), &want); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, yaml.UnmarshalStrict([]byte("["+tt.want+"]"), &want))
 			if got := scaler.Spec.Metrics; !reflect.DeepEqual(got, want) {
 				t.Errorf("metrics = %v, want %v", got, want)
 			}
@@ -127,7 +120,7 @@ func TestOnlyGraphPathsArePublic(t *testing.T) {
 }
 
 func TestRedisPersistsAndDoesNotEvict(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		values string
 		secret string // name and key of the password
 		want   map[string]string
@@ -136,8 +129,7 @@ func TestRedisPersistsAndDoesNotEvict(t *testing.T) {
 		"all features": {everything, "redis password", map[string]string{"--maxmemory": "429496729", "--appendfsync": "always"}},
 		"other key": {app + "secret: { keys: { REDIS_PASSWORD: redis } }", "outlook-monitor redis",
 			map[string]string{"--maxmemory": "214748364", "--appendfsync": "everysec"}},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			found, _ := rendered(t, tt.values)
 			set := get[*apps.StatefulSet](t, found, "StatefulSet ooo-outlook-monitor-redis")
@@ -204,16 +196,14 @@ func TestPrometheus(t *testing.T) {
 	}
 	rules := get[*monitoring.PrometheusRule](t, found, "PrometheusRule ooo-outlook-monitor")
 	var want monitoring.PrometheusRuleSpec
-	if err := yaml.UnmarshalStrict([]byte(read(t, "deploy/prometheus/rules.yaml")), &want); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, yaml.UnmarshalStrict([]byte(read(t, "deploy/prometheus/rules.yaml")), &want))
 	if rules.Labels["release"] != "prometheus" || len(want.Groups) == 0 || !reflect.DeepEqual(rules.Spec, want) {
 		t.Errorf("rules = %v, want the rules in deploy/prometheus: %v", rules.Spec, want)
 	}
 }
 
 func TestNotes(t *testing.T) {
-	tests := map[string]struct {
+	for name, tt := range map[string]struct {
 		values string
 		want   []string
 	}{
@@ -231,8 +221,7 @@ func TestNotes(t *testing.T) {
 			"networkPolicy.ingressController is empty: nobody can reach the public port"}},
 		"all features":   {everything, []string{"kubectl create secret generic secrets", "--from-literal=azure=…", "--from-literal=token="}},
 		"external Redis": {releases["external Redis"].values, []string{"--from-literal=REDIS_URL=…"}},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			_, notes := rendered(t, tt.values)
 			for _, words := range tt.want {

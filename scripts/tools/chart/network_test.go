@@ -15,9 +15,7 @@ func checkPolicy(t *testing.T, policy *networking.NetworkPolicy, in, out string)
 	t.Helper()
 	want := networking.NetworkPolicySpec{PodSelector: policy.Spec.PodSelector}
 	text := fmt.Sprintf("{ policyTypes: [Ingress, Egress], ingress: [%s], egress: [%s] }", in, out)
-	if err := yaml.UnmarshalStrict([]byte(text), &want); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, yaml.UnmarshalStrict([]byte(text), &want))
 	if !equality.Semantic.DeepEqual(policy.Spec, want) {
 		t.Errorf("policy = %v, want %v", policy.Spec, want)
 	}
@@ -39,7 +37,7 @@ func TestNetworkPolicy(t *testing.T) {
 		redis      = "{ ports: [{ port: redis }], to: [" + redisPods + "] }"
 		everywhere = "networkPolicy: { ingressController: [], mediator: [], prometheus: [] }\n"
 	)
-	tests := map[string]struct{ values, in, out string }{
+	for name, tt := range map[string]struct{ values, in, out string }{
 		"defaults": {app, ingress + ", " + private, names + graph + mediator + redis},
 		"external Redis": {releases["external Redis"].values, ingress + ", " + private,
 			names + graph + mediator + "{ ports: [{ port: 6379 }, { port: 26379 }], to: [{ ipBlock: { cidr: 10.1.0.0/16 } }] }"},
@@ -57,8 +55,7 @@ func TestNetworkPolicy(t *testing.T) {
 			names + graph + "{ ports: [{ port: 80 }] }, " + redis},
 		"mediator pods with another port": {app + "networkPolicy: { mediatorPort: 8000 }", ingress + ", " + private,
 			names + graph + "{ ports: [{ port: 8000 }], to: [" + toMediator + "] }, " + redis},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			found, _ := rendered(t, tt.values)
 			checkPolicy(t, get[*networking.NetworkPolicy](t, found, "NetworkPolicy ooo-outlook-monitor"), tt.in, tt.out)

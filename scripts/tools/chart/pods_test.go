@@ -51,9 +51,7 @@ func (o objects) pods() map[string]core.PodTemplateSpec {
 func (o objects) selected(t *testing.T, selector meta.LabelSelector) core.PodTemplateSpec {
 	t.Helper()
 	s, err := meta.LabelSelectorAsSelector(&selector)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	var found []core.PodTemplateSpec
 	for _, pod := range o.pods() {
 		if s.Matches(labels.Set(pod.Labels)) {

@@ -7,7 +7,7 @@ import (
 
 // TestInvalidValues checks that errors say what to change.
 func TestInvalidValues(t *testing.T) {
-	tests := map[string]struct{ values, want string }{
+	for name, tt := range map[string]struct{ values, want string }{
 		"no replica":                    {"replicaCount: 0", "at '/replicaCount': minimum: got 0, want 1"},
 		"misspelled value":              {"replicas: 3", "additional properties 'replicas' not allowed"},
 		"misspelled setting":            {"settings: { POL_INTERVAL: 5s }", "at '/settings': additional properties 'POL_INTERVAL' not allowed"},
@@ -39,8 +39,7 @@ func TestInvalidValues(t *testing.T) {
 		"Entra login to bundled Redis":  {"settings: { REDIS_AUTH: entra }", "settings.REDIS_AUTH is entra, but redis.bundled is true"},
 		"Redis without memory limit":    {"redis: { resources: { limits: null } }", "at '/redis/resources'"},
 		"appendfsync no":                {`redis: { appendfsync: "no" }`, "at '/redis/appendfsync': value must be one of 'everysec', 'always'"},
-	}
-	for name, tt := range tests {
+	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := render(tt.values, app, needed)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {

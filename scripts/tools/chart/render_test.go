@@ -129,9 +129,7 @@ func render(values ...string) (objects, string, error) {
 func rendered(t *testing.T, values string) (objects, string) {
 	t.Helper()
 	found, notes, err := render(values, needed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return found, notes
 }
 
@@ -143,8 +141,14 @@ mediator: { url: "http://mediator.voice:5000" }
 func read(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(top, file))
+	noError(t, err)
+	return string(text)
+}
+
+// noError ends the test if there is an error.
+func noError(t *testing.T, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
 }

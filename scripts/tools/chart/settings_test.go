@@ -57,9 +57,7 @@ func offered(t *testing.T) []string {
 			Settings struct{ Properties map[string]any }
 		}
 	}
-	if err := json.Unmarshal([]byte(read(t, "deploy/helm/outlook-monitor/values.schema.json")), &schema); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, json.Unmarshal([]byte(read(t, "deploy/helm/outlook-monitor/values.schema.json")), &schema))
 	return slices.Sorted(maps.Keys(schema.Properties.Settings.Properties))
 }
 
