@@ -91,10 +91,8 @@ func TestPolicyTag(t *testing.T) {
 		switch f := reflect.ValueOf(&p).Elem().FieldByIndex(field.Index); value.Kind() {
 		case reflect.String:
 			f.SetString("other")
-		case reflect.Int:
+		default: // it panics for a kind that needs a case of its own
 			f.SetInt(1)
-		default:
-			t.Fatalf("this test has no other value for %s", field.Name)
 		}
 		if p.Tag() == (ooo.Policy{}).Tag() {
 			t.Errorf("Tag is the same whatever %s", field.Name)

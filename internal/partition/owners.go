@@ -16,16 +16,18 @@
 //     only grow. The owner reclaims its lease and restores its memory; other replicas
 //     wait long enough for that.
 //
-// The first promise has three gaps, in which nothing in the table shows that another owner
+// The first promise has four gaps, in which nothing in the table shows that another owner
 // exists:
 //
 //   - Redis goes back to before a take while the former owner is cut off. If the former
 //     owner is the first to get an answer, it finds its own lease and acts.
 //   - Redis is emptied. If a new replica joins before the owners get an answer, it sees what
 //     it would see at a first start, takes everything and acts.
+//   - An owner that was cut off comes back just before it counts as dead, and Redis loses only
+//     that, within one round of the replica that takes.
 //   - Redis itself is split: replicas write to two masters, see Sentinel in deploy/SIZING.md.
 //
-// In the first two, the other owner stops at its next answered round or its deadline, so two
+// Except in the last, the other owner stops at its next answered round or its deadline, so two
 // owners act for at most graceTime. Their writes stay fenced, but a read, a delivery or a
 // subscription call may be made by both. Closing these gaps would take a pause of
 // deadAfter after every outage, and at every first start.

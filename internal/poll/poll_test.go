@@ -38,11 +38,9 @@ func TestReadsEveryInterval(t *testing.T) {
 	})
 }
 
-// A mailbox is read at once if it never was, or if its previous owner may not have begun the last read.
+// A mailbox is read at once if it never was, or if its owner, who stopped so long after the last read was due, may not have begun it.
 func TestFirstReadByOwner(t *testing.T) {
-	tests := map[string]time.Duration{ // from the last time in phase until its owner stopped
-		"read by its owner": time.Second, "due as its owner stopped": 50 * time.Millisecond, "in phase since": -time.Hour,
-	}
+	tests := map[string]time.Duration{"read by its owner": time.Second, "due as it stopped": 50 * time.Millisecond, "in phase since": -time.Hour}
 	runEach(t, tests, rarely, func() []*ooo.Mailbox { return []*ooo.Mailbox{away("ann"), pending("new")} }, func(f *fixture, after time.Duration) {
 		time.Sleep(time.Second)
 		if n := len(f.graph.takeReads("id-new")); n != 1 {

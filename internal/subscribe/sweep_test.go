@@ -122,6 +122,18 @@ func TestFailedStrayDeletionIsLeftToNextSweep(t *testing.T) {
 	}, sweepOften)
 }
 
+func TestResultOfUnansweredCreationIsDeletedAfterStop(t *testing.T) {
+	withUncovered(t, func(f *fixture) { f.failWith("create", errAnswerLost) }, func(t *testing.T, f *fixture) {
+		advance(time.Second)
+		f.monitor(annID, false)
+		advance(4 * time.Minute)
+		if got := f.takeCalls(); got != "create, list, delete sub-1" {
+			t.Errorf("calls = %s, want the subscription found by a sweep and deleted", got)
+		}
+		f.expect("", 0)
+	}, sweepOften)
+}
+
 // Graph accepts any number of subscriptions and answers no creation.
 func TestResultsOfUnansweredCreationsDoNotPileUp(t *testing.T) {
 	unanswered := func(f *fixture) { f.failWith("create", slices.Repeat([]error{errAnswerLost}, 1000)...) }
