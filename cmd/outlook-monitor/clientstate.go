@@ -64,12 +64,15 @@ func (c *clientStates) read(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	known := *c.known.Load()
-	secret, err := c.store.Secret(ctx, clientStateSecret, append(slices.Clone(known), rand.Text())[0])
-	if err != nil {
-		return err
+	candidate := append(slices.Clone(*c.known.Load()), rand.Text())[0]
+	secret, err := c.store.Secret(ctx, clientStateSecret, candidate)
+	// A concurrent read may have found another secret, which must stay known.
+	for err == nil {
+		known := c.known.Load()
+		others := slices.DeleteFunc(slices.Clone(*known), func(k string) bool { return k == secret })
+		if c.known.CompareAndSwap(known, new(append([]string{secret}, others...))) {
+			return nil
+		}
 	}
-	others := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return k == secret })
-	c.known.Store(new(append([]string{secret}, others...)))
-	return nil
+	return err
 }

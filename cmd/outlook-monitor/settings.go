@@ -45,9 +45,10 @@ func fingerprint(settings config.Settings) string {
 }
 
 // settingsDigest is equal for replicas whose settings leave the same behind: subscriptions at
-// Graph, and states in Redis. Replicas that differ would undo each other's work, so those that
-// came last to the table win during a rolling upgrade. What an owner only does while it owns a mailbox,
-// such as reading it every POLL_INTERVAL, leaves nothing to undo and is not included.
+// Graph, and states in Redis. Replicas that differ would undo each other's work, so the
+// settings of the replica that joined last win during a rolling upgrade. What an owner only does
+// while it owns a mailbox, such as reading it every POLL_INTERVAL, leaves nothing to undo and is
+// not included.
 func settingsDigest(settings config.Settings) string {
 	return digest(settings.PublicURL.Reveal(), strings.Join(settings.Resources, ","), settings.Lifetime.String(),
 		policy(settings).Tag(), strings.Join(settings.EncryptionCertFiles, ","),

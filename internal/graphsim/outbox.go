@@ -94,7 +94,7 @@ func (s *Server) runOutbox(ctx context.Context) error {
 		}
 		s.mu.Lock()
 		waiting := maps.Clone(s.outbox)
-		clear(s.outbox)
+		clear(s.outbox) // not replaced, because delayed items are added to it
 		s.mu.Unlock()
 		for to, items := range waiting {
 			for part := range slices.Chunk(items, maxItemsPerPost) {
